@@ -1,1 +1,64 @@
-fn main() {}
+//! `cargo xtask`: the project's chores. `demo` and `test` are the two commands the README promises; each checks what it needs first.
+
+mod bench;
+mod demo;
+mod prerequisites;
+mod run;
+mod test;
+mod tidy;
+mod wasm;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  demo [--keep] [--dev]     build everything and run the whole trip on this machine
+                            --keep leaves it running; --dev uses debug builds (used by `test`)
+  test                      build the policies, run every test, then the demo as an end-to-end test
+  bench [http|policy|fhe|outbox|sync]... [--json FILE]
+                            run the benchmarks (all without a name) and print one table
+  policies                  build policies/ as Wasm components into target/policies/
+  tidy                      check the house rules that a machine can check
+
+The README says what a fresh machine needs; what is missing is named when a command starts.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let root = root();
+    let outcome = match args.first().map(String::as_str) {
+        Some("demo") => demo::run(&root, &args[1..]),
+        Some("test") => test::run(&root, &args[1..]),
+        Some("bench") => bench::run(&root, &args[1..]),
+        Some("policies") => wasm::build_policies(&root).map(|built| {
+            for policy in built {
+                println!(
+                    "{:<16} {:>7} bytes  {}",
+                    policy.name,
+                    policy.bytes,
+                    policy.path.display()
+                );
+            }
+        }),
+        Some("tidy") => tidy::run(&root),
+        Some("help" | "--help" | "-h") | None => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => Err(format!("there is no command {other:?}\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("\nxtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace root: the parent of this package's own folder.
+fn root() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map(PathBuf::from).unwrap_or(own)
+}

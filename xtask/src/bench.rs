@@ -1,0 +1,40 @@
+//! `cargo xtask bench`: builds the benchmarks with optimisation and hands over to them (benches/README.md says how to read them).
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::run::{cargo, heading, run, target_dir};
+use crate::{prerequisites, wasm};
+
+pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
+    prerequisites::check()?;
+    heading("building the policies and the benchmarks");
+    let policies = wasm::build_policies(root)?;
+    run(
+        "build",
+        cargo(root).args([
+            "build",
+            "--release",
+            "-p",
+            "veilgate",
+            "-p",
+            "aggregator",
+            "-p",
+            "veilgate-benches",
+            "--bins",
+        ]),
+    )?;
+    let binaries = target_dir(root).join("release");
+    let mut bench = Command::new(binaries.join("veilgate-bench"));
+    bench
+        .current_dir(root)
+        .arg("--root")
+        .arg(root)
+        .arg("--bin-dir")
+        .arg(&binaries);
+    if let Some(directory) = policies.first().and_then(|policy| policy.path.parent()) {
+        bench.arg("--policies").arg(directory);
+    }
+    bench.args(args);
+    run("bench", &mut bench)
+}

@@ -1,0 +1,95 @@
+//! Checks, before anything is built, that the machine has what a build needs, and says how to get what it lacks.
+
+use std::process::{Command, Stdio};
+
+struct Need {
+    program: &'static str,
+    argument: &'static str,
+    why: &'static str,
+    cure: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        program: "rustc",
+        argument: "--version",
+        why: "the compiler",
+        cure: "install Rust 1.95 or newer from https://rustup.rs",
+    },
+    Need {
+        program: "cc",
+        argument: "--version",
+        why: "aws-lc (TLS) and zstd are C libraries",
+        cure: "Debian, Ubuntu: apt-get install build-essential   macOS: xcode-select --install",
+    },
+    Need {
+        program: "cmake",
+        argument: "--version",
+        why: "aws-lc's build may ask for it",
+        cure: "Debian, Ubuntu: apt-get install cmake   macOS: brew install cmake",
+    },
+];
+
+/// The oldest compiler that builds the workspace (`rust-version` in Cargo.toml).
+const RUST_MINOR: u32 = 95;
+
+pub fn check() -> Result<(), String> {
+    let missing: Vec<String> = NEEDS
+        .iter()
+        .filter(|need| !answers(need.program, need.argument))
+        .map(|need| {
+            format!(
+                "  {} is missing ({}).\n    {}",
+                need.program, need.why, need.cure
+            )
+        })
+        .collect();
+    if !missing.is_empty() {
+        return Err(format!(
+            "this machine lacks something the build needs:\n{}",
+            missing.join("\n")
+        ));
+    }
+    match rust_minor() {
+        Some(minor) if minor < RUST_MINOR => Err(format!(
+            "the active Rust is 1.{minor}; Veilgate needs 1.{RUST_MINOR} or newer: run `rustup update stable`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn answers(program: &str, argument: &str) -> bool {
+    Command::new(program)
+        .arg(argument)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn rust_minor() -> Option<u32> {
+    let output = Command::new("rustc").arg("--version").output().ok()?;
+    minor_of(&String::from_utf8(output.stdout).ok()?)
+}
+
+fn minor_of(version: &str) -> Option<u32> {
+    version
+        .split_whitespace()
+        .nth(1)?
+        .split('.')
+        .nth(1)?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::minor_of;
+
+    #[test]
+    fn reads_the_minor_version_that_rustc_prints() {
+        assert_eq!(minor_of("rustc 1.95.0 (59807616e 2026-04-14)"), Some(95));
+        assert_eq!(minor_of("rustc 1.101.0-nightly"), Some(101));
+        assert_eq!(minor_of("something else"), None);
+    }
+}

@@ -1,0 +1,40 @@
+//! Runs a child process with its output passed through, and says in words what failed.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+/// Prints a heading, so that a long run shows where it is.
+pub fn heading(text: &str) {
+    eprintln!("\n── {text}");
+}
+
+/// The cargo that started us, so that a toolchain chosen on the command line (`cargo +x`) stays chosen.
+pub fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+/// Where cargo puts what it builds for this workspace.
+pub fn target_dir(root: &Path) -> std::path::PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
+}
+
+/// True where a missing part that could be installed is a failure and not a skip.
+pub fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}
+
+/// Runs to the end; an error names the command and how it ended.
+pub fn run(what: &str, command: &mut Command) -> Result<(), String> {
+    let began = Instant::now();
+    let status = command
+        .status()
+        .map_err(|error| format!("{what}: cannot start {:?}: {error}", command.get_program()))?;
+    if !status.success() {
+        return Err(format!("{what} failed ({status}); the lines above say why"));
+    }
+    eprintln!("   {what}: done in {:.0} s", began.elapsed().as_secs_f64());
+    Ok(())
+}

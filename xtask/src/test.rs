@@ -1,0 +1,48 @@
+//! `cargo xtask test`: policies first (tests load them), every test of the workspace, the client for the browser, then the demo.
+
+use std::path::Path;
+
+use crate::run::{cargo, heading, run};
+use crate::{demo, prerequisites, tidy, wasm};
+
+pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
+    if let Some(unknown) = args.first() {
+        return Err(format!(
+            "`test` takes no argument, and got {unknown:?}; to run one test: cargo test -p PACKAGE NAME"
+        ));
+    }
+    prerequisites::check()?;
+    heading("house rules");
+    tidy::run(root)?;
+    heading("policies (Wasm components)");
+    let policies = wasm::build_policies(root)?;
+    let directory = policies
+        .first()
+        .and_then(|policy| policy.path.parent())
+        .ok_or("no policy was built")?
+        .to_path_buf();
+    heading("tests of the workspace");
+    run(
+        "cargo test",
+        cargo(root)
+            .args(["test", "--workspace"])
+            .env("VEILGATE_POLICIES_DIR", &directory),
+    )?;
+    heading("the gateway without its FHE core still builds");
+    run(
+        "cargo check",
+        cargo(root).args([
+            "check",
+            "--quiet",
+            "-p",
+            "veilgate",
+            "--no-default-features",
+        ]),
+    )?;
+    heading("the FHE client compiles for the browser (wasm32-unknown-unknown)");
+    wasm::check_fhe_client(root)?;
+    heading("the demo, end to end (debug builds of our own code)");
+    demo::run(root, &["--dev".to_owned()])?;
+    eprintln!("\nEverything passed. Left out here: nothing that this machine could run.");
+    Ok(())
+}
