@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod layers;
 mod prerequisites;
 mod run;
 mod test;

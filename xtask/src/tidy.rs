@@ -1,8 +1,10 @@
-//! The house rules that a machine can check: file sizes, no stubs, each heavy library named by one crate.
+//! The house rules that a machine can check: file sizes, no stubs, each heavy library named by one crate, who depends on whom.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::layers;
 
 /// No source file is longer, but tests, fuzz targets and generated bindings.
 const FILE_LINES_MAX: usize = 600;
@@ -24,6 +26,7 @@ pub fn run(root: &Path) -> Result<(), String> {
             fs::read_to_string(root.join(&file)).map_err(|e| format!("{}: {e}", file.display()))?;
         check_file(&file.to_string_lossy(), &text, &mut faults);
     }
+    layers::check(root, &mut faults)?;
     if faults.is_empty() {
         return Ok(());
     }
