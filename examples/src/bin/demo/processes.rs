@@ -1,0 +1,98 @@
+//! The processes of the demo: each is started with its output in a log file, and is ended, by its own id, when the demo ends.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::process::{Child, Command};
+
+use crate::Failure;
+
+/// A start that takes longer has failed; on two busy cores a debug build needs some seconds to compile the policies.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// A graceful stop ends by then, or is called a failure.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+/// How much of a log is shown when its process failed.
+const LOG_TAIL_LINES: usize = 15;
+
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; what it prints goes to `<logs>/<name>.log`, appended.
+    pub fn start(name: &'static str, command: &mut Command, logs: &Path) -> Result<Self, Failure> {
+        let log = logs.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| Failure::new(format!("cannot start the {name}: {error}")))?;
+        Ok(Self { name, child, log })
+    }
+
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until `ready` says yes; a process that ended meanwhile is a failure with the end of its log.
+    pub async fn until<F: AsyncFn() -> bool>(&mut self, what: &str, ready: F) -> Result<(), Failure> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !ready().await {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(self.failure(&format!("ended early ({status})")));
+            }
+            if Instant::now() > deadline {
+                return Err(self.failure(&format!("was not {what} after {} s", START_TIMEOUT.as_secs())));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, then wait: what an operator's service manager does.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        let id = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+        if let Some(id) = id {
+            rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        }
+        match tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(self.failure(&format!("did not stop cleanly ({status})"))),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(self.failure(&format!("had not stopped {} s after SIGTERM", STOP_TIMEOUT.as_secs()))),
+        }
+    }
+
+    /// SIGKILL: no chance to write anything more.
+    pub async fn kill(mut self) -> Result<(), Failure> {
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    fn failure(&self, what: &str) -> Failure {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n    ");
+        Failure::new(format!("the {} {what}. The end of {}:\n    {tail}", self.name, self.log.display()))
+    }
+}
+
+/// Runs a command to its end and gives its standard output; its standard error is passed through when `loud`.
+pub async fn output(what: &str, command: &mut Command, loud: bool) -> Result<String, Failure> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(if loud { Stdio::inherit() } else { Stdio::piped() });
+    let output = command.kill_on_drop(true).output().await.map_err(|e| Failure::new(format!("cannot start {what}: {e}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    Err(Failure::new(format!("{what} failed ({}):\n{said}", output.status)))
+}
