@@ -1,1 +1,31 @@
-//! veilgate
+//! The gateway: the path of a request, and the parts that stand around it.
+//!
+//! ```text
+//! client ⇄ listener ⇄ pipeline: normalize → match → policies(request) → dispatch → policies(response) → respond → record
+//!                                                        │                 │                                   │
+//!                                                   policy-host            ├ cache     (http-cache)            └ outbox ⇢ sync
+//!                                                                          ├ upstream  (pool, balance)
+//!                                                                          └ fhe       (batcher → kernels)
+//! ```
+//!
+//! | Module | Its one job |
+//! |---|---|
+//! | [`pipeline`] | `serve()`: every stage in order. Read this first. |
+//! | [`listener`] | bytes in → request; response → bytes out; limits of a connection |
+//! | [`exchange`], [`body`], [`error`] | what travels: the exchange, its bodies, its errors |
+//! | [`config`] | TOML → checked types |
+//! | [`app`], [`drain`] | the parts built and joined · a graceful stop, in order |
+//! | [`upstream`] | endpoints, pools, balance, health |
+//! | [`cache`] | the store around RFC 9111 decisions |
+//! | `fhe` | encrypted scoring in front of the kernels (feature `fhe`) |
+//! | [`telemetry`] | metrics and the access log |
+//! | [`admin`] | health, readiness, metrics, status on a listener of its own |
+//! | [`cli`] | arguments → exit code |
+
+pub mod body;
+pub mod cache;
+pub mod config;
+pub mod error;
+pub mod exchange;
+pub mod telemetry;
+pub mod upstream;

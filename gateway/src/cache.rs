@@ -1,0 +1,1 @@
+//! The response cache: a store around the decisions of `http-cache`.

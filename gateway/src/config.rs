@@ -1,0 +1,317 @@
+//! The checked configuration: whatever holds a `Config` need not check it again.
+//!
+//! `raw.rs` reads TOML (unknown keys refused), `check.rs` turns it into these types, `report.rs` words what is wrong with file,
+//! line and column. Paths are resolved against the folder of the config file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that the gateway was told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub listeners: Vec<ListenerConfig>,
+    pub admin: Option<AdminConfig>,
+    pub limits: LimitsConfig,
+    pub upstreams: Vec<UpstreamConfig>,
+    pub policies: Vec<PolicyConfig>,
+    pub routes: Vec<RouteConfig>,
+    pub cache: Option<CacheConfig>,
+    pub fhe: Option<FheConfig>,
+    pub outbox: Option<OutboxConfig>,
+    pub sync: Option<SyncConfig>,
+}
+
+/// `[server]`: the process as a whole.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The name in `Via`, and of this gateway in `Cache-Status` and `Proxy-Status`.
+    pub name: String,
+    /// Worker threads; `None` for one per core.
+    pub workers: Option<usize>,
+    /// How long a stop waits for exchanges in flight.
+    pub drain_timeout: Duration,
+    /// The access log: JSON lines on standard output.
+    pub access_log: bool,
+}
+
+/// `[[listener]]`: one address, one port number (TCP, and UDP for h3).
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    pub addr: SocketAddr,
+    pub protocols: Protocols,
+    pub tls: Option<ListenerTls>,
+    /// Announce h3 on h1 and h2 answers.
+    pub alt_svc: bool,
+}
+
+/// Which protocols a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protocols {
+    pub h1: bool,
+    pub h2: bool,
+    pub h3: bool,
+}
+
+/// Certificates of a listener.
+#[derive(Debug, Clone)]
+pub struct ListenerTls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Clients must show a certificate of this authority.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[admin]`: health, metrics, status; never on the listeners of the traffic.
+#[derive(Debug, Clone)]
+pub struct AdminConfig {
+    pub listen: SocketAddr,
+}
+
+/// `[limits]`: what one client, connection or request may take. Each has a reason in docs/config.md.
+#[derive(Debug, Clone)]
+pub struct LimitsConfig {
+    pub max_connections: usize,
+    pub tls_handshake_timeout: Duration,
+    pub header_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub max_headers: usize,
+    pub max_header_bytes: usize,
+    pub max_target_bytes: usize,
+    pub max_body_bytes: u64,
+    pub body_timeout: Duration,
+    pub h2_max_streams: u32,
+    pub h2_max_resets: usize,
+    pub max_exchanges: usize,
+}
+
+/// `[[upstream]]`: a named service.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    pub name: String,
+    /// At least one.
+    pub endpoints: Vec<EndpointConfig>,
+    pub balance: Balance,
+    pub connect_timeout: Duration,
+    /// From the request sent to the response's header section.
+    pub first_byte_timeout: Duration,
+    /// Longest silence inside a response body.
+    pub between_bytes_timeout: Duration,
+    /// How long an unused pooled connection is kept.
+    pub idle_timeout: Duration,
+    /// Requests in flight to one endpoint; more are refused with `connection_limit_reached`.
+    pub max_connections: usize,
+    /// Further attempts after the first (retries happen for requests that can be sent again only).
+    pub retries: u32,
+    pub tls: UpstreamTls,
+    pub health: Option<HealthConfig>,
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// `https` if true, `http` otherwise.
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+    pub weight: u32,
+    pub zone: String,
+}
+
+impl EndpointConfig {
+    /// `host:port`, with brackets around an IPv6 address.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How an endpoint is picked when no policy pins one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// Weighted round robin.
+    #[default]
+    RoundRobin,
+    /// The better of two picked at random, by requests in flight.
+    LeastLoaded,
+    /// By the hash key a policy gave (rendezvous), round robin without one.
+    Hash,
+}
+
+/// How `https` endpoints are verified. There is no way to switch verification off.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamTls {
+    /// PEM file of the authorities to trust; `None` for the system's.
+    pub ca: Option<PathBuf>,
+    /// The name to verify, where it is not the endpoint's host.
+    pub server_name: Option<String>,
+}
+
+/// Active health checks of an upstream.
+#[derive(Debug, Clone)]
+pub struct HealthConfig {
+    pub path: String,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Successes in a row until an endpoint is used again.
+    pub healthy_after: u32,
+    /// Failures in a row until it is left alone.
+    pub unhealthy_after: u32,
+}
+
+/// `[[policy]]`: a Wasm module with its grants and its own configuration.
+#[derive(Debug, Clone)]
+pub struct PolicyConfig {
+    pub name: String,
+    pub module: PathBuf,
+    /// Capabilities by name.
+    pub grants: Vec<String>,
+    /// The upstreams that the policy may route to; empty for all.
+    pub upstreams: Vec<String>,
+    /// The policy's own table, as JSON text.
+    pub config_json: String,
+    pub on_fault: OnFault,
+    pub fuel: Option<u64>,
+    pub max_memory_bytes: Option<u64>,
+    pub deadline: Option<Duration>,
+}
+
+/// What happens to a request when a policy faults on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFault {
+    /// 503.
+    #[default]
+    Deny,
+    /// As if the policy were not there.
+    Skip,
+}
+
+/// `[[route]]`: which exchanges, which policies, which handler.
+#[derive(Debug, Clone)]
+pub struct RouteConfig {
+    pub name: String,
+    /// Lower case, without port; `None` for every host. `*.example.org` matches one label or more.
+    pub host: Option<String>,
+    pub path: PathMatch,
+    /// Empty for every method.
+    pub methods: Vec<http::Method>,
+    /// Names, in the order in which their hooks run.
+    pub policies: Vec<String>,
+    pub handler: Handler,
+    pub record: RecordMode,
+    pub max_body_bytes: u64,
+    /// The whole exchange up to the response's header section, retries included.
+    pub timeout: Duration,
+}
+
+/// Which paths a route takes. Prefixes match whole segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathMatch {
+    Exact(String),
+    Prefix(String),
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handler {
+    /// The upstream used when no policy chooses one.
+    Upstream(String),
+    /// The encrypted-scoring engine.
+    Fhe,
+}
+
+/// What is kept of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordMode {
+    #[default]
+    None,
+    /// Recorded just after; a crash may lose the last group commit.
+    Lazy,
+    /// The response waits until its record is on disk.
+    Durable,
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone)]
+pub struct CacheConfig {
+    pub max_bytes: u64,
+    pub max_object_bytes: u64,
+}
+
+/// `[fhe]`.
+#[derive(Debug, Clone)]
+pub struct FheConfig {
+    pub keys_dir: PathBuf,
+    pub programs_dir: PathBuf,
+    /// Memory for evaluation keys.
+    pub key_cache_bytes: u64,
+    /// Disk for evaluation keys.
+    pub key_store_bytes: u64,
+    pub max_key_bytes: u64,
+    pub max_request_bytes: u64,
+    /// Jobs gathered for one launch.
+    pub batch_size: usize,
+    pub batch_wait: Duration,
+    /// Jobs waiting; more are answered 503.
+    pub max_queue: usize,
+    pub backend: FheBackend,
+    /// Threads of the CPU backend; `None` for all cores.
+    pub threads: Option<usize>,
+}
+
+/// Which engine runs the encrypted arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FheBackend {
+    /// The best that is there.
+    #[default]
+    Auto,
+    Cpu,
+}
+
+/// `[outbox]`.
+#[derive(Debug, Clone)]
+pub struct OutboxConfig {
+    pub dir: PathBuf,
+    pub site: String,
+    /// Bytes that the whole outbox may take on disk.
+    pub quota_bytes: u64,
+    /// How long a group commit gathers.
+    pub commit_wait: Duration,
+    /// A segment is sealed into a batch after this long, or when it is large enough.
+    pub seal_after: Duration,
+    pub hold: Duration,
+    /// How long a durable route waits for its record.
+    pub durable_timeout: Duration,
+}
+
+/// `[sync]`.
+#[derive(Debug, Clone)]
+pub struct SyncConfig {
+    pub aggregator: String,
+    pub server_name: String,
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Bytes per second to stay under; `None` for no pacing.
+    pub rate_bytes_per_second: Option<u64>,
+}
+
+impl Config {
+    /// Routes by the policies they use, for the reader of `check`'s summary.
+    pub fn policy_uses(&self) -> BTreeMap<&str, usize> {
+        let mut uses: BTreeMap<&str, usize> = self
+            .policies
+            .iter()
+            .map(|policy| (policy.name.as_str(), 0))
+            .collect();
+        for name in self.routes.iter().flat_map(|route| &route.policies) {
+            *uses.entry(name).or_default() += 1;
+        }
+        uses
+    }
+}

@@ -1,0 +1,1 @@
+//! Upstreams: named services, their endpoints and connections.
