@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Connection, Version};
+use examples::client::{Client, Connection, Version};
 use crate::processes::output;
 use crate::site::{SITE, Site};
 use crate::summary::Summary;

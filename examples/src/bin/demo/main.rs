@@ -1,7 +1,6 @@
 //! The demo: an aggregator, a gateway and a small service on one machine, and the whole trip through them on real data.
 //! Each part of the story is a module; this file is its table of contents.
 
-mod client;
 mod durable;
 mod policies;
 mod processes;
@@ -53,8 +52,9 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: Into<examples::client::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
+        let error = error.into();
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(inner) = cause {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Connection, Reply, Version};
+use examples::client::{Connection, Reply, Version};
 use crate::site::Site;
 use crate::summary::Summary;
 use crate::Failure;

@@ -1,6 +1,6 @@
 //! Part 2: the same request over HTTP/1.1, HTTP/2 and HTTP/3, on one port number.
 
-use crate::client::Version;
+use examples::client::Version;
 use crate::site::Site;
 use crate::summary::Summary;
 use crate::Failure;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use crate::client::{self, Client};
+use examples::client::{self, Client};
 use crate::processes::{Process, output};
 use crate::workdir::Workdir;
 use crate::Failure;
@@ -49,7 +49,7 @@ impl Site {
     }
 
     pub fn client(&self) -> Result<Client, Failure> {
-        Client::new(self.work.gateway, &self.certificate("ca.pem"))
+        Ok(Client::new(self.work.gateway, &self.certificate("ca.pem"))?)
     }
 
     pub fn certificate(&self, name: &str) -> PathBuf {
