@@ -3,6 +3,7 @@
 //! Nothing is read before it is asked for, so a slow consumer holds back the sender by flow control. A body that is
 //! longer or shorter than its content-length is an error (RFC 9114, section 4.1.2), as is one that was cut off.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -159,6 +160,15 @@ impl RecvBody {
     fn fail(&mut self, error: StreamError) -> H3Error {
         self.next = Next::End;
         quic_error::stream(error, &self.quic)
+    }
+}
+
+impl fmt::Debug for RecvBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvBody")
+            .field("declared", &self.declared)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
     }
 }
 

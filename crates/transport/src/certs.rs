@@ -11,6 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls_pki_types::ServerName;
 
 use crate::error::TlsError;
 use crate::tls::read_pem;
@@ -87,6 +88,9 @@ fn issue_leaf(
     let common_name = names.first().ok_or_else(|| TlsError::BadName {
         name: String::new(),
     })?;
+    for name in names {
+        check_name(name)?;
+    }
     let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(owned).map_err(|_| TlsError::BadName {
         name: names.join(", "),
@@ -100,6 +104,16 @@ fn issue_leaf(
     let key = KeyPair::generate().map_err(issue)?;
     let cert = params.signed_by(&key, &load_issuer(ca)?).map_err(issue)?;
     write_pair(dir, file_name, &cert.pem(), &key)
+}
+
+/// A host name (a leading `*.` allowed) or an IP address.
+fn check_name(name: &str) -> Result<(), TlsError> {
+    let host = name.strip_prefix("*.").unwrap_or(name);
+    ServerName::try_from(host)
+        .map(|_| ())
+        .map_err(|_| TlsError::BadName {
+            name: name.to_owned(),
+        })
 }
 
 fn load_issuer(ca: &CertFiles) -> Result<Issuer<'static, KeyPair>, TlsError> {
