@@ -8,6 +8,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod check;
+mod raw;
+mod report;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use check::{load, parse};
+pub use report::{ConfigError, Located};
+
 /// Everything that the gateway was told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -277,7 +287,7 @@ pub enum FheBackend {
 #[derive(Debug, Clone)]
 pub struct OutboxConfig {
     pub dir: PathBuf,
-    pub site: String,
+    pub site: edge_types::SiteId,
     /// Bytes that the whole outbox may take on disk.
     pub quota_bytes: u64,
     /// How long a group commit gathers.

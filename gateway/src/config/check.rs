@@ -1,0 +1,157 @@
+//! Raw config → checked config. Every value is in its range and every name refers to something, or there is a problem with a place.
+//!
+//! Pure but for `load`, which reads the one file; whether certificates and modules can be opened is `veilgate check`'s business.
+
+mod fields;
+mod listeners;
+mod parts;
+mod policies;
+mod routes;
+mod upstreams;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+
+use super::raw::RawConfig;
+use super::report::{ConfigError, Problem};
+use super::{AdminConfig, Config};
+use fields::Fields;
+
+/// A config file is a page or two; what is larger is some other file.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Reads and checks the file; relative paths in it are resolved against its folder.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let name = path.display().to_string();
+    let unreadable = |cause: String| ConfigError::Unreadable {
+        file: name.clone(),
+        cause,
+    };
+    let meta = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    if meta.len() > MAX_CONFIG_BYTES {
+        return Err(unreadable(format!(
+            "it has more than {MAX_CONFIG_BYTES} bytes; is this the config file?"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let absolute = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
+    parse(&text, &name, absolute.parent().unwrap_or(Path::new("/")))
+}
+
+/// Checks the text of a config file called `name`; relative paths are resolved against `base`.
+pub fn parse(text: &str, name: &str, base: &Path) -> Result<Config, ConfigError> {
+    let wrong = |problems: Vec<Problem>| ConfigError::Wrong {
+        file: name.to_owned(),
+        problems: problems
+            .into_iter()
+            .map(|problem| problem.locate(text))
+            .collect(),
+    };
+    let raw: RawConfig =
+        toml::from_str(text).map_err(|error| wrong(vec![Problem::from_toml(&error)]))?;
+    let mut fields = Fields::new(base);
+    let config = check(raw, &mut fields);
+    let mut problems = fields.into_problems();
+    problems.sort_by_key(|problem| problem.span.start);
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(wrong(problems))
+    }
+}
+
+fn check(raw: RawConfig, fields: &mut Fields<'_>) -> Config {
+    let limits = parts::limits(&raw.limits, fields);
+    let names = Names {
+        upstreams: unique(
+            raw.upstream.iter().map(|upstream| &upstream.get_ref().name),
+            "upstream",
+            fields,
+        ),
+        policies: unique(
+            raw.policy.iter().map(|policy| &policy.get_ref().name),
+            "policy",
+            fields,
+        ),
+        has_fhe: raw.fhe.is_some(),
+        has_outbox: raw.outbox.is_some(),
+    };
+    unique(
+        raw.route.iter().map(|route| &route.get_ref().name),
+        "route",
+        fields,
+    );
+    if raw.route.is_empty() {
+        fields.problem(
+            Problem::new(0..0, "there is no route")
+                .help("add a [[route]] with a name, a path and an upstream"),
+        );
+    }
+    Config {
+        server: parts::server(&raw.server, fields),
+        listeners: listeners::check(&raw.listener, fields),
+        admin: raw.admin.and_then(|admin| {
+            Some(AdminConfig {
+                listen: fields.addr(&admin.listen)?,
+            })
+        }),
+        upstreams: raw
+            .upstream
+            .iter()
+            .filter_map(|upstream| upstreams::check(upstream, fields))
+            .collect(),
+        policies: raw
+            .policy
+            .iter()
+            .filter_map(|policy| policies::check(policy, &names, fields))
+            .collect(),
+        routes: raw
+            .route
+            .iter()
+            .filter_map(|route| routes::check(route, &names, &limits, fields))
+            .collect(),
+        limits,
+        cache: raw.cache.map(|cache| parts::cache(&cache, fields)),
+        fhe: raw.fhe.and_then(|fhe| parts::fhe(fhe.get_ref(), fields)),
+        sync: raw
+            .sync
+            .map(|sync| parts::sync(&sync, names.has_outbox, fields)),
+        outbox: raw
+            .outbox
+            .and_then(|outbox| parts::outbox(outbox.get_ref(), fields)),
+    }
+}
+
+/// What other sections may refer to.
+struct Names {
+    upstreams: Vec<String>,
+    policies: Vec<String>,
+    has_fhe: bool,
+    has_outbox: bool,
+}
+
+/// The names, each of which must be well-formed and occur once.
+fn unique<'n>(
+    names: impl Iterator<Item = &'n Spanned<String>>,
+    what: &str,
+    fields: &mut Fields<'_>,
+) -> Vec<String> {
+    let mut seen: HashMap<&str, Range<usize>> = HashMap::new();
+    let mut all = Vec::new();
+    for name in names {
+        let text = name.get_ref().as_str();
+        fields.name(name);
+        if seen.insert(text, name.span()).is_some() {
+            fields.problem(
+                Problem::new(name.span(), format!("there are two of {what} `{text}`"))
+                    .help("give each a name of its own"),
+            );
+        } else {
+            all.push(text.to_owned());
+        }
+    }
+    all
+}

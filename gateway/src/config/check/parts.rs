@@ -1,0 +1,164 @@
+//! The sections that occur once: `[server]`, `[limits]`, `[cache]`, `[fhe]`, `[outbox]`, `[sync]`. Defaults stand here, with reasons
+//! in docs/config.md.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::fields::{Fields, span};
+use crate::config::raw::{RawCache, RawFhe, RawLimits, RawOutbox, RawServer, RawSync};
+use crate::config::report::Problem;
+use crate::config::{
+    CacheConfig, FheBackend, FheConfig, LimitsConfig, OutboxConfig, ServerConfig, SyncConfig,
+};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+pub(super) fn server(raw: &RawServer, fields: &mut Fields<'_>) -> ServerConfig {
+    if let Some(name) = &raw.name {
+        fields.name(name);
+    }
+    ServerConfig {
+        name: raw
+            .name
+            .as_ref()
+            .map_or("veilgate", |name| name.get_ref().as_str())
+            .to_owned(),
+        workers: raw
+            .workers
+            .as_ref()
+            .map(|count| fields.count(Some(count), 1, 1..=1024) as usize),
+        drain_timeout: span(raw.drain_timeout, Duration::from_secs(20)),
+        access_log: raw.access_log.unwrap_or(true),
+    }
+}
+
+pub(super) fn limits(raw: &RawLimits, fields: &mut Fields<'_>) -> LimitsConfig {
+    LimitsConfig {
+        max_connections: fields.count(raw.max_connections.as_ref(), 10_000, 1..=1_000_000) as usize,
+        max_exchanges: fields.count(raw.max_exchanges.as_ref(), 10_000, 1..=1_000_000) as usize,
+        tls_handshake_timeout: span(raw.tls_handshake_timeout, Duration::from_secs(10)),
+        header_timeout: span(raw.header_timeout, Duration::from_secs(10)),
+        idle_timeout: span(raw.idle_timeout, Duration::from_secs(60)),
+        body_timeout: span(raw.body_timeout, Duration::from_secs(30)),
+        max_headers: fields.count(raw.max_headers.as_ref(), 100, 8..=1000) as usize,
+        max_header_bytes: fields.size(raw.max_header_bytes.as_ref(), 32 * KIB, 8 * KIB..=MIB)
+            as usize,
+        max_target_bytes: fields.size(raw.max_target_bytes.as_ref(), 8 * KIB, 256..=64 * KIB)
+            as usize,
+        max_body_bytes: raw.max_body_bytes.map_or(64 * MIB, |size| size.0),
+        h2_max_streams: fields.count(raw.h2_max_streams.as_ref(), 100, 1..=10_000) as u32,
+        h2_max_resets: fields.count(raw.h2_max_resets.as_ref(), 50, 1..=10_000) as usize,
+    }
+}
+
+pub(super) fn cache(raw: &RawCache, fields: &mut Fields<'_>) -> CacheConfig {
+    let max_bytes = fields.size(raw.max_bytes.as_ref(), 64 * MIB, 64 * KIB..=TIB);
+    let max_object_bytes = fields.size(
+        raw.max_object_bytes.as_ref(),
+        (8 * MIB).min(max_bytes),
+        KIB..=TIB,
+    );
+    if let Some(object) = &raw.max_object_bytes
+        && object.get_ref().0 > max_bytes
+    {
+        fields.problem(Problem::new(
+            object.span(),
+            "one object may not be larger than the whole cache",
+        ));
+    }
+    CacheConfig {
+        max_bytes,
+        max_object_bytes,
+    }
+}
+
+pub(super) fn fhe(raw: &RawFhe, fields: &mut Fields<'_>) -> Option<FheConfig> {
+    Some(FheConfig {
+        keys_dir: fields.path(&raw.keys_dir),
+        programs_dir: fields.path(&raw.programs_dir),
+        key_cache_bytes: raw.key_cache_bytes.map_or(512 * MIB, |size| size.0),
+        key_store_bytes: raw.key_store_bytes.map_or(4 * GIB, |size| size.0),
+        max_key_bytes: raw.max_key_bytes.map_or(256 * MIB, |size| size.0),
+        max_request_bytes: raw.max_request_bytes.map_or(32 * MIB, |size| size.0),
+        batch_size: fields.count(raw.batch_size.as_ref(), 64, 1..=100_000) as usize,
+        batch_wait: span(raw.batch_wait, Duration::from_millis(2)),
+        max_queue: fields.count(raw.max_queue.as_ref(), 1024, 1..=1_000_000) as usize,
+        backend: fields.word(
+            raw.backend.as_ref(),
+            &[("auto", FheBackend::Auto), ("cpu", FheBackend::Cpu)],
+            FheBackend::Auto,
+        ),
+        threads: raw
+            .threads
+            .as_ref()
+            .map(|count| fields.count(Some(count), 1, 1..=1024) as usize),
+    })
+}
+
+pub(super) fn outbox(raw: &RawOutbox, fields: &mut Fields<'_>) -> Option<OutboxConfig> {
+    let site = match raw.site.get_ref().parse() {
+        Ok(site) => site,
+        Err(error) => {
+            fields.problem(Problem::new(
+                raw.site.span(),
+                format!("{:?} is {error}", raw.site.get_ref()),
+            ));
+            return None;
+        }
+    };
+    Some(OutboxConfig {
+        dir: fields.path(&raw.dir),
+        site,
+        quota_bytes: fields.size(raw.quota_bytes.as_ref(), GIB, MIB..=1024 * TIB),
+        commit_wait: span(raw.commit_wait, Duration::from_millis(2)),
+        seal_after: span(raw.seal_after, Duration::from_secs(1)),
+        hold: span(raw.hold, Duration::from_secs(24 * 3600)),
+        durable_timeout: span(raw.durable_timeout, Duration::from_secs(5)),
+    })
+}
+
+pub(super) fn sync(
+    section: &Spanned<RawSync>,
+    has_outbox: bool,
+    fields: &mut Fields<'_>,
+) -> SyncConfig {
+    let raw = section.get_ref();
+    if !has_outbox {
+        fields.problem(
+            Problem::new(
+                raw.aggregator.span(),
+                "[sync] sends what the outbox holds, and there is no [outbox]",
+            )
+            .help("add [outbox] with dir and site"),
+        );
+    }
+    let address = raw.aggregator.get_ref();
+    let has_port = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !has_port {
+        fields.problem(
+            Problem::new(
+                raw.aggregator.span(),
+                format!("{address:?} is not the address of an aggregator"),
+            )
+            .help("write \"host:port\""),
+        );
+    }
+    let rate = raw
+        .rate_bytes_per_second
+        .as_ref()
+        .map(|rate| fields.size(Some(rate), MIB, KIB..=1024 * GIB));
+    SyncConfig {
+        aggregator: address.clone(),
+        server_name: raw.server_name.get_ref().clone(),
+        ca: fields.path(&raw.ca),
+        cert: fields.path(&raw.cert),
+        key: fields.path(&raw.key),
+        rate_bytes_per_second: rate,
+    }
+}

@@ -1,0 +1,77 @@
+//! `[[policy]]`: modules, grants, and the policy's own table as JSON.
+
+use toml::Spanned;
+
+use super::Names;
+use super::fields::Fields;
+use crate::config::raw::RawPolicy;
+use crate::config::report::Problem;
+use crate::config::{OnFault, PolicyConfig};
+
+/// Capabilities that can be granted: the contract's interfaces of the same names.
+const GRANTS: [&str; 4] = ["limits", "breakers", "cache", "upstreams"];
+/// A component with no memory to speak of up to one that holds a language runtime.
+const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
+
+pub(super) fn check(
+    policy: &Spanned<RawPolicy>,
+    names: &Names,
+    fields: &mut Fields<'_>,
+) -> Option<PolicyConfig> {
+    let raw = policy.get_ref();
+    for grant in &raw.grants {
+        if !GRANTS.contains(&grant.get_ref().as_str()) {
+            fields.unknown(grant, "grant", &GRANTS);
+        }
+    }
+    for upstream in &raw.upstreams {
+        fields.known(upstream, "upstream", &names.upstreams);
+    }
+    let on_fault = fields.word(
+        raw.on_fault.as_ref(),
+        &[("deny", OnFault::Deny), ("skip", OnFault::Skip)],
+        OnFault::Deny,
+    );
+    let fuel = raw
+        .fuel
+        .as_ref()
+        .map(|fuel| fields.count(Some(fuel), 1, 1..=u64::MAX));
+    let memory = raw
+        .max_memory_bytes
+        .as_ref()
+        .map(|size| fields.size(Some(size), 1 << 20, MEMORY_BYTES));
+    Some(PolicyConfig {
+        name: raw.name.get_ref().clone(),
+        module: fields.path(&raw.module),
+        grants: texts(&raw.grants),
+        upstreams: texts(&raw.upstreams),
+        config_json: config_json(raw, fields),
+        on_fault,
+        fuel,
+        max_memory_bytes: memory,
+        deadline: raw.deadline.map(|span| span.0),
+    })
+}
+
+fn config_json(raw: &RawPolicy, fields: &mut Fields<'_>) -> String {
+    let Some(table) = &raw.config else {
+        return "{}".to_owned();
+    };
+    match serde_json::to_string(table.get_ref()) {
+        Ok(json) => json,
+        Err(error) => {
+            fields.problem(
+                Problem::new(
+                    table.span(),
+                    format!("this table cannot be handed to the policy as JSON: {error}"),
+                )
+                .help("use text, whole numbers, finite numbers, true, false, lists and tables"),
+            );
+            "{}".to_owned()
+        }
+    }
+}
+
+fn texts(list: &[Spanned<String>]) -> Vec<String> {
+    list.iter().map(|text| text.get_ref().clone()).collect()
+}

@@ -1,0 +1,206 @@
+//! The file as written: serde types that refuse unknown keys. What a key means, its default and its range are in `check.rs`.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::values::{Size, Span};
+
+type Text = Spanned<String>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    #[serde(default)]
+    pub server: RawServer,
+    #[serde(default)]
+    pub listener: Vec<Spanned<RawListener>>,
+    pub admin: Option<RawAdmin>,
+    #[serde(default)]
+    pub limits: RawLimits,
+    #[serde(default)]
+    pub upstream: Vec<Spanned<RawUpstream>>,
+    #[serde(default)]
+    pub policy: Vec<Spanned<RawPolicy>>,
+    #[serde(default)]
+    pub route: Vec<Spanned<RawRoute>>,
+    pub cache: Option<RawCache>,
+    pub fhe: Option<Spanned<RawFhe>>,
+    pub outbox: Option<Spanned<RawOutbox>>,
+    pub sync: Option<Spanned<RawSync>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub name: Option<Text>,
+    pub workers: Option<Spanned<u64>>,
+    pub drain_timeout: Option<Span>,
+    pub access_log: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListener {
+    pub addr: Text,
+    pub protocols: Option<Spanned<Vec<Text>>>,
+    pub tls: Option<RawListenerTls>,
+    pub alt_svc: Option<bool>,
+    #[serde(default)]
+    pub allow_plain: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListenerTls {
+    pub cert: String,
+    pub key: String,
+    pub client_ca: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    pub listen: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub max_connections: Option<Spanned<u64>>,
+    pub max_exchanges: Option<Spanned<u64>>,
+    pub tls_handshake_timeout: Option<Span>,
+    pub header_timeout: Option<Span>,
+    pub idle_timeout: Option<Span>,
+    pub body_timeout: Option<Span>,
+    pub max_headers: Option<Spanned<u64>>,
+    pub max_header_bytes: Option<Spanned<Size>>,
+    pub max_target_bytes: Option<Spanned<Size>>,
+    pub max_body_bytes: Option<Size>,
+    pub h2_max_streams: Option<Spanned<u64>>,
+    pub h2_max_resets: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    pub name: Text,
+    #[serde(default)]
+    pub endpoints: Vec<Text>,
+    #[serde(default)]
+    pub endpoint: Vec<RawEndpoint>,
+    pub balance: Option<Text>,
+    pub connect_timeout: Option<Span>,
+    pub first_byte_timeout: Option<Span>,
+    pub between_bytes_timeout: Option<Span>,
+    pub idle_timeout: Option<Span>,
+    pub max_connections: Option<Spanned<u64>>,
+    pub retries: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub tls: RawUpstreamTls,
+    pub health: Option<RawHealth>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEndpoint {
+    pub url: Text,
+    pub weight: Option<Spanned<u64>>,
+    pub zone: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstreamTls {
+    pub ca: Option<String>,
+    pub server_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHealth {
+    pub path: Text,
+    pub interval: Option<Span>,
+    pub timeout: Option<Span>,
+    pub healthy_after: Option<Spanned<u64>>,
+    pub unhealthy_after: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPolicy {
+    pub name: Text,
+    pub module: String,
+    #[serde(default)]
+    pub grants: Vec<Text>,
+    #[serde(default)]
+    pub upstreams: Vec<Text>,
+    pub config: Option<Spanned<toml::Table>>,
+    pub on_fault: Option<Text>,
+    pub fuel: Option<Spanned<u64>>,
+    pub max_memory_bytes: Option<Spanned<Size>>,
+    pub deadline: Option<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRoute {
+    pub name: Text,
+    pub host: Option<Text>,
+    pub path: Option<Text>,
+    pub path_prefix: Option<Text>,
+    #[serde(default)]
+    pub methods: Vec<Text>,
+    #[serde(default)]
+    pub policies: Vec<Text>,
+    pub upstream: Option<Text>,
+    pub handler: Option<Text>,
+    pub record: Option<Text>,
+    pub max_body_bytes: Option<Size>,
+    pub timeout: Option<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCache {
+    pub max_bytes: Option<Spanned<Size>>,
+    pub max_object_bytes: Option<Spanned<Size>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFhe {
+    pub keys_dir: String,
+    pub programs_dir: String,
+    pub key_cache_bytes: Option<Size>,
+    pub key_store_bytes: Option<Size>,
+    pub max_key_bytes: Option<Size>,
+    pub max_request_bytes: Option<Size>,
+    pub batch_size: Option<Spanned<u64>>,
+    pub batch_wait: Option<Span>,
+    pub max_queue: Option<Spanned<u64>>,
+    pub backend: Option<Text>,
+    pub threads: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOutbox {
+    pub dir: String,
+    pub site: Text,
+    pub quota_bytes: Option<Spanned<Size>>,
+    pub commit_wait: Option<Span>,
+    pub seal_after: Option<Span>,
+    pub hold: Option<Span>,
+    pub durable_timeout: Option<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSync {
+    pub aggregator: Text,
+    pub server_name: Text,
+    pub ca: String,
+    pub cert: String,
+    pub key: String,
+    pub rate_bytes_per_second: Option<Spanned<Size>>,
+}

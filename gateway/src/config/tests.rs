@@ -1,0 +1,228 @@
+use std::path::Path;
+
+use super::*;
+
+const MINIMAL: &str = r#"
+[[listener]]
+addr = "127.0.0.1:8080"
+
+[[upstream]]
+name = "origin"
+endpoints = ["http://127.0.0.1:9000"]
+
+[[route]]
+name = "all"
+path_prefix = "/"
+upstream = "origin"
+"#;
+
+fn parse_ok(text: &str) -> Config {
+    parse(text, "edge.toml", Path::new("/etc/veilgate")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The whole message for a config that is `MINIMAL` with `extra` after it.
+#[track_caller]
+fn check(extra: &str, expected: &str) {
+    let text = format!("{MINIMAL}{extra}");
+    let error = parse(&text, "edge.toml", Path::new("/etc/veilgate"))
+        .expect_err("the config is wrong")
+        .to_string();
+    assert_eq!(error.trim(), expected.trim(), "\n--- got:\n{error}");
+}
+
+#[test]
+fn a_minimal_config_gets_defaults() {
+    let config = parse_ok(MINIMAL);
+    assert_eq!(
+        config.listeners[0].protocols,
+        Protocols {
+            h1: true,
+            h2: true,
+            h3: false
+        }
+    );
+    assert_eq!(
+        config.upstreams[0].endpoints[0].authority(),
+        "127.0.0.1:9000"
+    );
+    assert_eq!(config.routes[0].record, RecordMode::None);
+    assert_eq!(config.limits.h2_max_streams, 100);
+    assert!(config.outbox.is_none() && config.admin.is_none());
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_line_and_the_key_that_was_meant() {
+    check(
+        "polices = [\"routing\"]\n",
+        r#"
+edge.toml:13:1: unknown key `polices`
+   |
+13 | polices = ["routing"]
+   | ^^^^^^^
+   = did you mean `policies`?
+"#,
+    );
+    check(
+        "frobnicate = 1\n",
+        r#"
+edge.toml:13:1: unknown key `frobnicate`
+   |
+13 | frobnicate = 1
+   | ^^^^^^^^^^
+   = the keys here are `name`, `host`, `path`, `path_prefix`, `methods`, `policies`, `upstream`, `handler`, `record`, `max_body_bytes`, `timeout`
+"#,
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_shown() {
+    check(
+        "timeout = \"5 parsecs\"\n",
+        r#"
+edge.toml:13:11: invalid value: string "5 parsecs", expected a duration in quotes, such as "250ms", "5s", "2m", "1h" or "7d"
+   |
+13 | timeout = "5 parsecs"
+   |           ^^^^^^^^^^^
+"#,
+    );
+    check(
+        "[limits]\nmax_headers = 100000\n",
+        r#"
+edge.toml:14:15: 100000 is not between 8 and 1000
+   |
+14 | max_headers = 100000
+   |               ^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn a_name_that_refers_to_nothing_is_shown() {
+    check(
+        "[[route]]\nname = \"more\"\npath = \"/more\"\nupstream = \"orgin\"\n",
+        r#"
+edge.toml:16:12: unknown upstream "orgin"
+   |
+16 | upstream = "orgin"
+   |            ^^^^^^^
+   = did you mean "origin"?
+"#,
+    );
+    check(
+        "record = \"durable\"\n",
+        r#"
+edge.toml:13:10: records need an [outbox] section
+   |
+13 | record = "durable"
+   |          ^^^^^^^^^
+   = add [outbox] with dir and site, or record = "none"
+"#,
+    );
+}
+
+#[test]
+fn every_problem_is_shown_in_the_order_of_the_file() {
+    check(
+        "handler = \"fhe\"\n[[listener]]\naddr = \"0.0.0.0:80\"\n[[listener]]\naddr = \"localhost\"\n",
+        r#"
+edge.toml:13:11: a route has `upstream` or `handler`, not both
+   |
+13 | handler = "fhe"
+   |           ^^^^^
+
+edge.toml:15:8: this listener would speak plain text on an address that others can reach
+   |
+15 | addr = "0.0.0.0:80"
+   |        ^^^^^^^^^^^^
+   = add tls = { cert = "…", key = "…" }, or allow_plain = true if something in front of it ends TLS
+
+edge.toml:17:8: "localhost" is not an address to listen on
+   |
+17 | addr = "localhost"
+   |        ^^^^^^^^^^^
+   = write an IP address and a port, such as "127.0.0.1:8443", "0.0.0.0:443" or "[::]:443"
+"#,
+    );
+}
+
+#[test]
+fn broken_toml_is_shown() {
+    let error = parse("[[listener]\naddr = 1", "edge.toml", Path::new("/"))
+        .expect_err("broken")
+        .to_string();
+    assert!(error.starts_with("edge.toml:1:"), "{error}");
+    let error = parse("", "edge.toml", Path::new("/"))
+        .expect_err("empty")
+        .to_string();
+    assert!(
+        error.contains("there is no listener") && error.contains("there is no route"),
+        "{error}"
+    );
+}
+
+#[test]
+fn paths_are_resolved_against_the_folder_of_the_file_and_tables_become_json() {
+    let config = parse_ok(&format!(
+        "{MINIMAL}policies = [\"limit\"]\n[[policy]]\nname = \"limit\"\nmodule = \"policies/limit.wasm\"\ngrants = [\"limits\"]\n\
+         on_fault = \"skip\"\n[policy.config]\nper_second = 5\nkeys = [\"x-api-key\"]\n"
+    ));
+    let policy = &config.policies[0];
+    assert_eq!(
+        policy.module,
+        Path::new("/etc/veilgate/policies/limit.wasm")
+    );
+    assert_eq!(policy.on_fault, OnFault::Skip);
+    let json: serde_json::Value = serde_json::from_str(&policy.config_json).expect("JSON");
+    assert_eq!(
+        json,
+        serde_json::json!({"per_second": 5, "keys": ["x-api-key"]})
+    );
+    assert_eq!(config.policy_uses()["limit"], 1);
+}
+
+#[test]
+fn endpoints_are_addresses() {
+    for good in [
+        "http://a",
+        "https://a:1",
+        "http://[::1]:80",
+        "http://10.0.0.1:9000/",
+    ] {
+        parse_ok(&MINIMAL.replace("http://127.0.0.1:9000", good));
+    }
+    for bad in [
+        "a:1",
+        "ftp://a",
+        "http://a/x",
+        "http://u@a",
+        "http://:80",
+        "http://a:99999",
+        "",
+        "http://a:0",
+        "http://a?b",
+    ] {
+        let text = MINIMAL.replace("http://127.0.0.1:9000", bad);
+        let error = parse(&text, "edge.toml", Path::new("/"))
+            .expect_err(bad)
+            .to_string();
+        assert!(
+            error.contains("is not the address of an endpoint"),
+            "{bad}: {error}"
+        );
+    }
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let config = format!("{MINIMAL}[limits]\nheader_timeout = \"5s\"\n# é\n");
+    for cut in (0..config.len()).filter(|at| config.is_char_boundary(*at)) {
+        let _ =
+            parse(&config[..cut], "edge.toml", Path::new("/")).map_err(|error| error.to_string());
+        let _ = parse(
+            &format!("{}\u{e9}=[{}", &config[..cut], &config[cut..]),
+            "é",
+            Path::new("/"),
+        )
+        .map_err(|e| e.to_string());
+    }
+}
