@@ -1,0 +1,263 @@
+use super::*;
+use proptest::prelude::*;
+
+/// Two trees of two bits each, summed: one round of lookups, then a sum.
+fn trees() -> ProgramFile {
+    ProgramFile {
+        format: FORMAT.into(),
+        name: "toy-trees".into(),
+        version: 1,
+        description: String::new(),
+        params: ParamSet::Bootstrap,
+        columns: vec!["a".into(), "b".into()],
+        inputs: vec![above(0, 0.5), above(0, 1.5), above(1, 0.0)],
+        input_step_bits: 3,
+        rounds: vec![
+            Round {
+                sums: vec![sum(&[(0, 1), (1, 2)], 0), sum(&[(0, 1), (2, 2)], 0)],
+                lookup: Some(Lookup {
+                    bits: 2,
+                    step_bits: 20,
+                    tables: vec![vec![1, -2, 3, 4000], vec![-5000, 6, 7, 8]],
+                    uses: vec![0, 1],
+                }),
+            },
+            Round {
+                sums: vec![sum(&[(0, 1), (1, 1)], 7)],
+                lookup: None,
+            },
+        ],
+        result: ResultSpec {
+            bits: 20,
+            precision: Precision::Rounded,
+            scores: vec![ScoreMeaning {
+                name: "score".into(),
+                scale: 0.001,
+                offset: 0.0,
+            }],
+            decide: Some(Decide::Threshold {
+                at: 0.0,
+                below: "no".into(),
+                above: "yes".into(),
+            }),
+        },
+    }
+}
+
+fn linear(weight: i64, step_bits: u32) -> ProgramFile {
+    let input = |column| Input {
+        column,
+        encode: Encode::Scaled {
+            offset: 0.0,
+            step: 0.1,
+            min: -128,
+            max: 127,
+        },
+    };
+    ProgramFile {
+        params: ParamSet::Linear,
+        inputs: vec![input(0), input(1)],
+        input_step_bits: step_bits,
+        rounds: vec![Round {
+            sums: vec![sum(&[(0, weight), (1, -weight)], 3)],
+            lookup: None,
+        }],
+        result: ResultSpec {
+            bits: 30,
+            precision: Precision::Exact,
+            decide: None,
+            ..trees().result
+        },
+        ..trees()
+    }
+}
+
+fn above(column: usize, edge: f64) -> Input {
+    Input {
+        column,
+        encode: Encode::Above(edge),
+    }
+}
+
+fn sum(terms: &[(u32, i64)], bias: i64) -> Sum {
+    Sum {
+        terms: terms.to_vec(),
+        bias,
+    }
+}
+
+/// Refused, with this text in the message.
+fn check_refused(file: ProgramFile, text: &str) {
+    let error = Program::new(file).unwrap_err().to_string();
+    assert!(error.contains(text), "{error:?} does not say {text:?}");
+}
+
+#[test]
+fn a_sound_program_is_taken_and_evaluates() {
+    let program = Program::new(trees()).unwrap();
+    assert_eq!(program.bootstraps_per_row(), 2);
+    assert_eq!(program.result_intervals(), [(-2 - 5000 + 7, 4000 + 8 + 7)]);
+    assert_eq!(program.evaluate_clear(&[1, 1, 0]), Some(vec![4000 + 6 + 7]));
+    assert_eq!(program.evaluate_clear(&[1, 1]), None);
+    assert_eq!(program.evaluate_clear(&[9, 9, 9]), None);
+    assert!(!program.is_linear());
+    assert!(program.noise().rounds[0] <= -128.0);
+    assert!(program.noise().score_error[0] > 0.0);
+
+    let program = Program::new(linear(100, 18)).unwrap();
+    assert_eq!(program.evaluate_clear(&[2, 1]), Some(vec![103]));
+    assert_eq!(program.noise().score_error, [0.0]);
+    assert!(program.noise().flooding_bits.unwrap() > 10.0);
+}
+
+#[test]
+fn json_round_trips_to_the_same_digest_however_it_is_laid_out() {
+    let file = trees();
+    let pretty = serde_json::to_vec_pretty(&file).unwrap();
+    let program = Program::from_json(&pretty).unwrap();
+    assert_eq!(
+        program.digest(),
+        Program::new(file.clone()).unwrap().digest()
+    );
+    let mut other = file;
+    other.rounds[0].lookup.as_mut().unwrap().tables[0][0] = 2;
+    assert_ne!(program.digest(), Program::new(other).unwrap().digest());
+}
+
+#[test]
+fn a_program_that_is_too_noisy_is_refused_with_its_round() {
+    // A 16-entry table over a sum of bootstrapped values with |w|² = 81: more than the set allows.
+    let mut file = trees();
+    let lookup = |bits: u32, step_bits| Lookup {
+        bits,
+        step_bits,
+        tables: vec![(0..1 << bits).map(|i| i & 1).collect()],
+        uses: vec![0, 0],
+    };
+    file.rounds[0].lookup = Some(lookup(2, 5));
+    file.rounds.insert(
+        1,
+        Round {
+            sums: vec![sum(&[(0, 9), (1, 6)], 0), sum(&[(0, 1)], 0)],
+            lookup: Some(lookup(4, 20)),
+        },
+    );
+    let error = Program::new(file.clone()).unwrap_err();
+    assert!(
+        matches!(&error, ProgramError::TooNoisy { place, .. } if place == "round 1"),
+        "{error}"
+    );
+    file.rounds[1].sums[0].terms = vec![(0, 3), (1, 2)];
+    Program::new(file).unwrap();
+}
+
+#[test]
+fn an_exact_result_that_rounding_would_spoil_is_refused() {
+    let mut file = linear(100, 18);
+    file.result.bits = 20;
+    check_refused(file, "the result would fail");
+    let error = Program::new(linear(1 << 20, 34)).unwrap_err();
+    assert!(matches!(error, ProgramError::TooNoisy { .. }), "{error}");
+}
+
+#[test]
+fn hostile_files_are_refused_with_the_place() {
+    let with = |change: fn(&mut ProgramFile)| {
+        let mut file = trees();
+        change(&mut file);
+        file
+    };
+    check_refused(with(|f| f.format = "other/9".into()), "other/9");
+    check_refused(with(|f| f.name = "../etc".into()), "name");
+    check_refused(with(|f| f.description = "\u{1b}[2J".into()), "control");
+    check_refused(with(|f| f.inputs.clear()), "inputs");
+    check_refused(with(|f| f.inputs[0].column = 9), "no column 9");
+    check_refused(
+        with(|f| f.inputs[0].encode = Encode::Above(f64::NAN)),
+        "finite",
+    );
+    check_refused(with(|f| f.rounds.clear()), "rounds");
+    check_refused(with(|f| f.params = ParamSet::Linear), "params");
+    check_refused(with(|f| f.input_step_bits = 64), "input_step_bits");
+    check_refused(with(|f| f.rounds[0].sums[0].terms[0].0 = 3), "no input 3");
+    check_refused(with(|f| f.rounds[0].sums[0].terms[1].0 = 0), "rise");
+    check_refused(
+        with(|f| f.rounds[0].sums[0].terms[0].1 = i64::MIN),
+        "weight",
+    );
+    check_refused(with(|f| f.rounds[0].sums[0].bias = i64::MIN), "bias");
+    check_refused(
+        with(|f| f.rounds[0].sums[0].bias = 1),
+        "sum 0 lies in 1..=4",
+    );
+    check_refused(
+        with(|f| f.rounds[0].sums[0].terms[0].1 = MAX_INTEGER),
+        "outside of the table",
+    );
+    check_refused(with(|f| f.rounds[0].lookup = None), "only the last round");
+    check_refused(
+        with(|f| f.rounds[0].lookup.as_mut().unwrap().bits = 40),
+        "bits is 1 to 4",
+    );
+    check_refused(
+        with(|f| f.rounds[0].lookup.as_mut().unwrap().step_bits = 0),
+        "1 to 48",
+    );
+    check_refused(
+        with(|f| f.rounds[0].lookup.as_mut().unwrap().tables[0].push(0)),
+        "entries",
+    );
+    check_refused(
+        with(|f| f.rounds[0].lookup.as_mut().unwrap().tables[0][0] = 1 << 19),
+        "half the torus",
+    );
+    check_refused(
+        with(|f| f.rounds[0].lookup.as_mut().unwrap().uses[0] = 2),
+        "no table 2",
+    );
+    check_refused(
+        with(|f| f.rounds[0].lookup.as_mut().unwrap().uses.push(0)),
+        "one table for each",
+    );
+    check_refused(
+        with(|f| f.rounds[1].sums[0].terms[0].1 = 1 << 20),
+        "outside of the 20 bits",
+    );
+    check_refused(with(|f| f.result.bits = 64), "result.bits");
+    check_refused(with(|f| f.result.scores.clear()), "result.scores");
+    check_refused(with(|f| f.result.scores[0].scale = 0.0), "scale");
+    let many = Decide::Greatest { labels: vec![] };
+    let mut file = trees();
+    file.result.decide = Some(many);
+    check_refused(file, "one label per score");
+}
+
+#[test]
+fn unknown_fields_and_oversize_files_are_refused() {
+    let mut json = serde_json::to_value(trees()).unwrap();
+    json["surprise"] = 1.into();
+    let error = Program::from_json(&serde_json::to_vec(&json).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("surprise"), "{error}");
+    let error = Program::from_json(&vec![b' '; MAX_PROGRAM_BYTES + 1]).unwrap_err();
+    assert!(matches!(error, ProgramError::Oversize { .. }));
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Program::from_json(&bytes).is_err());
+    }
+
+    /// A sound file with a few bytes changed is refused, or taken and then evaluates without a panic.
+    #[test]
+    fn damaged_files_never_panic(changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4)) {
+        let mut json = serde_json::to_vec(&trees()).unwrap();
+        for (at, byte) in changes {
+            let at = at.index(json.len());
+            json[at] = byte;
+        }
+        if let Ok(program) = Program::from_json(&json) {
+            let _ = program.evaluate_clear(&vec![1; program.input_count()]);
+        }
+    }
+}
