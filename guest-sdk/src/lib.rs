@@ -1,1 +1,57 @@
-//! guest-sdk
+//! Write a Veilgate policy in Rust: a type that implements [`Policy`], and one line, [`export_policy!`].
+//!
+//! ```
+//! use guest_sdk::{ConfigError, Decision, LocalResponse, Policy, Request};
+//!
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Settings { header: String }
+//!
+//! struct Require(Settings);
+//!
+//! impl Policy for Require {
+//!     type Config = Settings;
+//!     fn configure(settings: Settings) -> Result<Self, ConfigError> { Ok(Self(settings)) }
+//!     fn on_request(&self, request: &mut Request) -> Decision {
+//!         if request.header(&self.0.header).is_some() { return Decision::next(); }
+//!         Decision::respond(LocalResponse::new(401)).reason("require/missing")
+//!     }
+//! }
+//! guest_sdk::export_policy!(Require, "request-policy");
+//! ```
+//!
+//! What holds everywhere: a policy keeps nothing between hooks but its configuration (`&self` says so); what an exchange must
+//! remember goes into its attributes, what outlives it into the host's limiters and breakers. Nothing here imports WASI.
+
+#[doc(hidden)]
+pub mod bindings;
+#[doc(hidden)]
+pub mod export;
+
+pub mod attempt;
+pub mod breakers;
+pub mod cache;
+pub mod config;
+mod decision;
+pub mod limits;
+pub mod log;
+pub mod matching;
+mod policy;
+mod problem;
+mod request;
+mod response;
+pub mod testing;
+pub mod upstreams;
+
+pub use config::{ConfigError, Period};
+pub use decision::{BodyNeed, Decision, LocalResponse, RouteChoice};
+pub use policy::Policy;
+pub use problem::Problem;
+pub use request::{Identity, Request, RequestInfo, RequestView};
+pub use response::{Response, Source};
+
+/// The host's clock and randomness. A guest has no other.
+pub mod host {
+    pub use crate::bindings::veilgate::policy::clock::{monotonic_ns, now_ms};
+    pub use crate::bindings::veilgate::policy::random::{bytes as random_bytes, number as random};
+}

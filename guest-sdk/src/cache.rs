@@ -1,0 +1,36 @@
+//! Directives to the host's cache. The store obeys RFC 9111: these narrow it, or fill in what the origin left open.
+
+use crate::Period;
+use crate::bindings::veilgate::policy::cache;
+
+/// How long a response may be served, fresh and then stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    pub ttl: Period,
+    pub stale_while_revalidate: Period,
+    pub stale_if_error: Period,
+}
+
+/// Adds a part to the key under which this exchange's response is stored and looked up. In `on_request` only.
+pub fn key_add(part: &str) {
+    cache::key_add(part);
+}
+
+/// Neither look up nor store.
+pub fn bypass() {
+    cache::bypass();
+}
+
+/// Do not store this response.
+pub fn no_store() {
+    cache::no_store();
+}
+
+/// Store this response for so long, where the origin did not forbid it.
+pub fn store(lifetimes: &Lifetimes) {
+    cache::store(
+        lifetimes.ttl.millis(),
+        lifetimes.stale_while_revalidate.millis(),
+        lifetimes.stale_if_error.millis(),
+    );
+}

@@ -1,0 +1,144 @@
+//! The glue between the generated export traits and [`Policy`](crate::Policy), and the macro that joins them to a world.
+//!
+//! Invariant: `configure` comes before every other hook (the contract promises it). A hook that finds no policy traps, and the
+//! operator's `on_fault` decides: a limiter that was never configured must not let everything pass in silence.
+
+use std::cell::RefCell;
+use std::thread::LocalKey;
+
+use crate::bindings::exports::veilgate::policy::{
+    attempt_hook, lifecycle, request_hook, response_hook,
+};
+use crate::bindings::veilgate::policy::types;
+use crate::{Policy, Request, Response, config, log};
+
+/// Where an instance keeps its configured policy. `export_policy!` implements it.
+pub trait Installed: Policy {
+    fn slot() -> &'static LocalKey<RefCell<Option<Self>>>;
+}
+
+/// Implements the generated traits for any policy.
+pub struct Shim<P>(std::marker::PhantomData<P>);
+
+fn with<P: Installed, R>(hook: impl FnOnce(&P) -> R) -> R {
+    P::slot().with_borrow(|policy| match policy {
+        Some(policy) => hook(policy),
+        None => panic!("a hook was called before configure"),
+    })
+}
+
+impl<P: Installed> lifecycle::Guest for Shim<P> {
+    fn configure(text: String) -> Result<(), String> {
+        log::panics_to_host();
+        let parsed = config::parse::<P::Config>(&text);
+        let policy = parsed
+            .and_then(P::configure)
+            .map_err(|error| error.to_string())?;
+        P::slot().set(Some(policy));
+        Ok(())
+    }
+}
+
+impl<P: Installed> request_hook::Guest for Shim<P> {
+    fn on_request() -> types::Decision {
+        with(|policy: &P| policy.on_request(&mut Request::current()).into())
+    }
+}
+
+impl<P: Installed> attempt_hook::Guest for Shim<P> {
+    fn before(attempt: attempt_hook::Attempt) -> attempt_hook::Choice {
+        with(|policy: &P| policy.before_attempt(&Request::current(), &attempt))
+    }
+
+    fn after(
+        attempt: attempt_hook::Attempt,
+        outcome: attempt_hook::Outcome,
+    ) -> attempt_hook::Verdict {
+        with(|policy: &P| policy.after_attempt(&Request::current(), &attempt, &outcome))
+    }
+}
+
+impl<P: Installed> response_hook::Guest for Shim<P> {
+    fn on_response() -> types::Decision {
+        with(|policy: &P| {
+            policy
+                .on_response(&Request::current(), &mut Response::current())
+                .into()
+        })
+    }
+}
+
+/// Exports a policy in one of the contract's worlds:
+/// `"request-policy"`, `"limit-policy"`, `"routing-policy"`, `"breaker-policy"`, `"cache-policy"` or `"full-policy"`.
+///
+/// The world says which hooks the host calls and which capabilities the policy may import. Take the smallest that does: a hook
+/// that is exported is called for every request.
+#[macro_export]
+macro_rules! export_policy {
+    ($policy:ty, "request-policy") => {
+        $crate::export_policy!(@ $policy, "request-policy", REQUEST_POLICY, request_hook);
+    };
+    ($policy:ty, "limit-policy") => {
+        $crate::export_policy!(@ $policy, "limit-policy", LIMIT_POLICY, request_hook response_hook);
+    };
+    ($policy:ty, "routing-policy") => {
+        $crate::export_policy!(@ $policy, "routing-policy", ROUTING_POLICY, request_hook attempt_hook);
+    };
+    ($policy:ty, "breaker-policy") => {
+        $crate::export_policy!(@ $policy, "breaker-policy", BREAKER_POLICY, attempt_hook);
+    };
+    ($policy:ty, "cache-policy") => {
+        $crate::export_policy!(@ $policy, "cache-policy", CACHE_POLICY, request_hook response_hook);
+    };
+    ($policy:ty, "full-policy") => {
+        $crate::export_policy!(@ $policy, "full-policy", FULL_POLICY, request_hook attempt_hook response_hook);
+    };
+    (@ $policy:ty, $world:literal, $encoded:ident, $($hook:ident)*) => {
+        const _: () = {
+            impl $crate::export::Installed for $policy {
+                fn slot() -> &'static ::std::thread::LocalKey<::std::cell::RefCell<Option<Self>>> {
+                    ::std::thread_local! {
+                        static POLICY: ::std::cell::RefCell<Option<$policy>> = const { ::std::cell::RefCell::new(None) };
+                    }
+                    &POLICY
+                }
+            }
+            type Exported = $crate::export::Shim<$policy>;
+
+            // a native build (of tests) exports nothing: its linker does not take names with ':' and '#'
+            #[cfg(target_arch = "wasm32")]
+            const _: () = {
+                $crate::export_policy!(@hook lifecycle Exported);
+                $($crate::export_policy!(@hook $hook Exported);)*
+            };
+            #[cfg(not(target_arch = "wasm32"))]
+            const _: ::std::marker::PhantomData<Exported> = ::std::marker::PhantomData;
+
+            #[cfg(target_arch = "wasm32")]
+            #[unsafe(link_section = concat!("component-type:veilgate:", $world))]
+            #[used]
+            static WORLD: [u8; $crate::bindings::worlds::$encoded.len()] =
+                $crate::bindings::worlds::array($crate::bindings::worlds::$encoded);
+        };
+    };
+    (@hook lifecycle $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::lifecycle::__export_veilgate_policy_lifecycle_0_1_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::lifecycle
+        );
+    };
+    (@hook request_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::request_hook::__export_veilgate_policy_request_hook_0_1_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::request_hook
+        );
+    };
+    (@hook attempt_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::attempt_hook::__export_veilgate_policy_attempt_hook_0_1_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::attempt_hook
+        );
+    };
+    (@hook response_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::response_hook::__export_veilgate_policy_response_hook_0_1_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::response_hook
+        );
+    };
+}

@@ -1,0 +1,121 @@
+//! Builds what runs as Wasm: the policies, as components, and (a check only) the FHE client for the browser.
+//!
+//! Invariants: the result holds no path of this machine, and the same sources give the same bytes; a policy that is up to date is
+//! not built again; guests have a target folder of their own, because their compiler may not be the host's.
+
+mod component;
+mod toolchain;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run::{run, target_dir};
+use toolchain::{TARGET, Toolchain};
+
+/// What ships: the package and the name its component gets.
+const POLICIES: &[(&str, &str)] = &[
+    ("policy-routing", "routing"),
+    ("policy-caching", "caching"),
+    ("policy-rate-limit", "rate-limit"),
+    ("policy-circuit-breaker", "circuit-breaker"),
+];
+
+/// Recursive parsers of a policy's settings need some stack, no policy needs rustc's 1 MiB: this is memory of every instance.
+const GUEST_STACK_BYTES: u32 = 128 * 1024;
+
+/// One policy, built.
+pub struct Built {
+    pub name: String,
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+/// Builds every policy in policies/ as a component: `target/policies/NAME.wasm`.
+pub fn build_policies(root: &Path) -> Result<Vec<Built>, String> {
+    let toolchain = toolchain::find(root)?;
+    let target = guest_target_dir(root);
+    let mut build = guest_cargo(root, &toolchain, &target);
+    build.args(["build", "--profile", "guest", "--target", TARGET]);
+    for (package, _) in POLICIES {
+        build.args(["-p", package]);
+    }
+    build.env(
+        "CARGO_ENCODED_RUSTFLAGS",
+        guest_flags(root, &toolchain).join("\x1f"),
+    );
+    run("the policies' core modules", &mut build)?;
+
+    let out = target_dir(root).join("policies");
+    fs::create_dir_all(&out)
+        .map_err(|error| format!("cannot create {}: {error}", out.display()))?;
+    POLICIES
+        .iter()
+        .map(|(package, name)| {
+            let module = target
+                .join(TARGET)
+                .join("guest")
+                .join(format!("{}.wasm", package.replace('-', "_")));
+            let path = out.join(format!("{name}.wasm"));
+            let bytes = component::wrap_if_newer(&module, &path)?;
+            Ok(Built {
+                name: (*name).to_owned(),
+                path,
+                bytes,
+            })
+        })
+        .collect()
+}
+
+/// Checks that the client side of the FHE core compiles for the browser.
+pub fn check_fhe_client(root: &Path) -> Result<(), String> {
+    let toolchain = toolchain::find(root)?;
+    let target = guest_target_dir(root);
+    let mut check = guest_cargo(root, &toolchain, &target);
+    check.args(["check", "--quiet", "-p", "fhe", "--lib", "--target", TARGET]);
+    run("fhe for wasm32-unknown-unknown", &mut check)
+}
+
+fn guest_target_dir(root: &Path) -> PathBuf {
+    std::env::var_os("VEILGATE_WASM_TARGET_DIR").map_or_else(
+        || target_dir(root).join("wasm-guests"),
+        |dir| root.join(dir),
+    )
+}
+
+/// cargo with the guests' compiler, and without what the user set for the host's.
+fn guest_cargo(root: &Path, toolchain: &Toolchain, target: &Path) -> Command {
+    let mut cargo = crate::run::cargo(root);
+    for setting in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+    ] {
+        cargo.env_remove(setting);
+    }
+    cargo.env("CARGO_TARGET_DIR", target);
+    if let Some(rustc) = &toolchain.rustc {
+        cargo.env("RUSTC", rustc);
+    }
+    cargo
+}
+
+/// Flags for the guests alone: cargo does not pass them to build scripts and macros, which run here.
+fn guest_flags(root: &Path, toolchain: &Toolchain) -> Vec<String> {
+    let mut flags = vec![format!("-Clink-arg=-zstack-size={GUEST_STACK_BYTES}")];
+    let mut places = vec![(root.to_path_buf(), "veilgate")];
+    places.extend(cargo_home().map(|home| (home, "cargo")));
+    places.extend(toolchain.sysroot().map(|sysroot| (sysroot, "rust")));
+    for (place, name) in places {
+        flags.push(format!("--remap-path-prefix={}=/{name}", place.display()));
+    }
+    flags
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let set = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    set.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+}
