@@ -24,7 +24,64 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// An answer that takes longer has failed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
+/// What went wrong with a request, in words.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl Error {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// With the causes behind it, outermost first.
+    pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        Self(
+            causes
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": "),
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+macro_rules! from_errors {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::of(&error)
+            }
+        }
+    )*};
+}
+
+from_errors!(
+    hyper::Error,
+    http::Error,
+    std::io::Error,
+    tokio::time::error::Elapsed,
+    tokio::task::JoinError,
+    transport::H3Error,
+    transport::TlsError,
+    transport::SendError<std::convert::Infallible>,
+);
+
+impl From<Box<dyn std::error::Error + Send + Sync>> for Error {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::of(&*error)
+    }
+}
+
+/// Names and values of extra header fields.
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
 type SentBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 type AnswerBody = UnsyncBoxBody<Bytes, Error>;
 
@@ -89,13 +146,17 @@ impl Reply {
 impl Client {
     /// `ca`: the PEM file of the authority that signed the gateway's certificate.
     pub fn new(gateway: SocketAddr, ca: &Path) -> Result<Self, Error> {
-        Ok(Self { gateway, roots: TrustRoots::load(ca)? })
+        Ok(Self {
+            gateway,
+            roots: TrustRoots::load(ca)?,
+        })
     }
 
     pub async fn connect(&self, version: Version) -> Result<Connection, Error> {
         let sender = match version {
             Version::H1 => {
-                let (sender, connection) = http1::handshake(TokioIo::new(self.tls(Protocol::Http1).await?)).await?;
+                let (sender, connection) =
+                    http1::handshake(TokioIo::new(self.tls(Protocol::Http1).await?)).await?;
                 tokio::spawn(connection);
                 Sender::H1(sender)
             }
@@ -107,8 +168,9 @@ impl Client {
             }
             Version::H3 => {
                 let tls = ClientTls::new(self.roots.clone(), None, &[]);
-                let options = h3client::Options::default();
-                let connection = h3client::Connection::connect(self.gateway, SERVER_NAME, &tls, options).await?;
+                let options = h3client::ClientOptions::default();
+                let connection =
+                    h3client::Connection::connect(self.gateway, SERVER_NAME, &tls, options).await?;
                 Sender::H3(Arc::new(connection))
             }
         };
@@ -122,7 +184,10 @@ impl Client {
         stream.set_nodelay(true)?;
         let stream = connector.connect(SERVER_NAME, stream).await?;
         if stream.alpn() != Some(protocol) {
-            return Err(format!("the gateway did not agree to {protocol:?} (it chose {:?})", stream.alpn()).into());
+            return Err(Error::new(format!(
+                "the gateway did not agree to {protocol:?} (it chose {:?})",
+                stream.alpn()
+            )));
         }
         Ok(stream)
     }
@@ -136,20 +201,32 @@ impl Connection {
             Sender::H2(sender) => Sender::H2(sender.clone()),
             Sender::H3(connection) => Sender::H3(Arc::clone(connection)),
         };
-        Some(Self { sender, authority: Arc::clone(&self.authority) })
+        Some(Self {
+            sender,
+            authority: Arc::clone(&self.authority),
+        })
     }
 
-    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Reply, Error> {
+    pub fn get<'a>(
+        &'a mut self,
+        path: &str,
+        headers: Headers<'_>,
+    ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'a> {
         let began = Instant::now();
-        let request = self.request(Method::GET, path, headers, Empty::new().boxed_unsync())?;
-        self.exchange(request, began).await
+        let request = self.request(Method::GET, path, headers, Empty::new().boxed_unsync());
+        async move { self.exchange(request?, began).await }
     }
 
-    pub async fn post(&mut self, path: &str, body: &str, headers: &[(&str, &str)]) -> Result<Reply, Error> {
+    pub fn post<'a>(
+        &'a mut self,
+        path: &str,
+        body: &str,
+        headers: Headers<'_>,
+    ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'a> {
         let began = Instant::now();
         let body = Full::from(body.to_owned()).boxed_unsync();
-        let request = self.request(Method::POST, path, headers, body)?;
-        self.exchange(request, began).await
+        let request = self.request(Method::POST, path, headers, body);
+        async move { self.exchange(request?, began).await }
     }
 
     /// Reads a streamed answer: how many pieces came, and the time between the first and the last.
@@ -167,11 +244,21 @@ impl Connection {
         Ok((pieces, last.duration_since(first.unwrap_or(last))))
     }
 
-    fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: SentBody) -> Result<Request<SentBody>, Error> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: Headers<'_>,
+        body: SentBody,
+    ) -> Result<Request<SentBody>, Error> {
         let mut request = Request::builder().method(method);
         request = match &self.sender {
-            Sender::H1(_) => request.uri(path).header(http::header::HOST, &*self.authority),
-            Sender::H2(_) | Sender::H3(_) => request.uri(format!("https://{}{path}", self.authority)),
+            Sender::H1(_) => request
+                .uri(path)
+                .header(http::header::HOST, &*self.authority),
+            Sender::H2(_) | Sender::H3(_) => {
+                request.uri(format!("https://{}{path}", self.authority))
+            }
         };
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -179,11 +266,23 @@ impl Connection {
         Ok(request.body(body)?)
     }
 
-    async fn exchange(&mut self, request: Request<SentBody>, began: Instant) -> Result<Reply, Error> {
+    async fn exchange(
+        &mut self,
+        request: Request<SentBody>,
+        began: Instant,
+    ) -> Result<Reply, Error> {
         tokio::time::timeout(ANSWER_TIMEOUT, async {
             let (parts, body) = self.send(request).await?.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-            Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body, took: began.elapsed() })
+            let body = Limited::new(body, ANSWER_BYTES_MAX)
+                .collect()
+                .await?
+                .to_bytes();
+            Ok(Reply {
+                status: parts.status.as_u16(),
+                headers: parts.headers,
+                body,
+                took: began.elapsed(),
+            })
         })
         .await?
     }
@@ -192,15 +291,22 @@ impl Connection {
         match &mut self.sender {
             Sender::H1(sender) => {
                 sender.ready().await?;
-                Ok(sender.send_request(request).await?.map(|body| body.map_err(Error::from).boxed_unsync()))
+                Ok(sender
+                    .send_request(request)
+                    .await?
+                    .map(|body| body.map_err(Error::from).boxed_unsync()))
             }
             Sender::H2(sender) => {
                 sender.ready().await?;
-                Ok(sender.send_request(request).await?.map(|body| body.map_err(Error::from).boxed_unsync()))
+                Ok(sender
+                    .send_request(request)
+                    .await?
+                    .map(|body| body.map_err(Error::from).boxed_unsync()))
             }
-            Sender::H3(connection) => {
-                Ok(connection.send(request).await?.map(|body| body.map_err(Error::from).boxed_unsync()))
-            }
+            Sender::H3(connection) => Ok(connection
+                .send(request)
+                .await?
+                .map(|body| body.map_err(Error::from).boxed_unsync())),
         }
     }
 }
@@ -208,16 +314,29 @@ impl Connection {
 /// GET over plain HTTP/1.1 (the admin listener, or the upstream itself).
 pub async fn plain_get(address: SocketAddr, path: &str) -> Result<Reply, Error> {
     let began = Instant::now();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
     let running = tokio::spawn(connection);
-    let request = Request::get(path).header(http::header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path)
+        .header(http::header::HOST, address.to_string())
+        .body(Empty::<Bytes>::new())?;
     let (parts, body) = sender.send_request(request).await?.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
+    let body = Limited::new(body, ANSWER_BYTES_MAX)
+        .collect()
+        .await?
+        .to_bytes();
     running.abort();
-    Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body, took: began.elapsed() })
+    Ok(Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body,
+        took: began.elapsed(),
+    })
 }
 
 /// Whether a GET is answered 200; anything else, a refused connection too, is no.
 pub async fn plain_ok(address: SocketAddr, path: &str) -> bool {
-    tokio::time::timeout(Duration::from_secs(2), plain_get(address, path)).await.is_ok_and(|reply| reply.is_ok_and(|r| r.status == 200))
+    tokio::time::timeout(Duration::from_secs(2), plain_get(address, path))
+        .await
+        .is_ok_and(|reply| reply.is_ok_and(|r| r.status == 200))
 }

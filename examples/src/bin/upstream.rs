@@ -56,7 +56,9 @@ async fn main() -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let (name, counters) = (Arc::clone(&name), Arc::clone(&counters));
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&name), Arc::clone(&counters)));
+            let service = service_fn(move |request| {
+                answer(request, Arc::clone(&name), Arc::clone(&counters))
+            });
             // A connection that breaks is the client's business; the next one is served all the same.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -67,14 +69,23 @@ async fn main() -> std::io::Result<()> {
     }
 }
 
-async fn answer(request: Request<Incoming>, name: Arc<str>, counters: Arc<Counters>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    name: Arc<str>,
+    counters: Arc<Counters>,
+) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     let mut response = match (request.method(), path.as_str()) {
         (&Method::GET, "/health") => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/events") => events(),
         (&Method::POST, "/notes") => note(request.into_body(), &counters).await,
-        (&Method::GET, path) if path.starts_with("/catalog/") => catalogue(&path["/catalog/".len()..], &counters),
-        _ => text(StatusCode::NOT_FOUND, "this service has /health, /catalog/ITEM, /notes (POST) and /events\n"),
+        (&Method::GET, path) if path.starts_with("/catalog/") => {
+            catalogue(&path["/catalog/".len()..], &counters)
+        }
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "this service has /health, /catalog/ITEM, /notes (POST) and /events\n",
+        ),
     };
     if let Ok(value) = name.parse() {
         response.headers_mut().insert("x-served-by", value);
@@ -85,9 +96,13 @@ async fn answer(request: Request<Incoming>, name: Arc<str>, counters: Arc<Counte
 /// One item: cacheable for a minute, with the number of times that the service itself was asked.
 fn catalogue(item: &str, counters: &Counters) -> Response<Body> {
     let asked = counters.catalogue.fetch_add(1, Ordering::Relaxed) + 1;
-    let body = serde_json::json!({ "item": item, "price_cents": 100 + item.len() * 7, "asked": asked });
+    let body =
+        serde_json::json!({ "item": item, "price_cents": 100 + item.len() * 7, "asked": asked });
     let mut response = json(StatusCode::OK, &body);
-    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("max-age=60"));
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("max-age=60"),
+    );
     response
 }
 
@@ -95,9 +110,14 @@ async fn note(body: Incoming, counters: &Counters) -> Response<Body> {
     match Limited::new(body, NOTE_BYTES_MAX).collect().await {
         Ok(whole) => {
             let number = counters.notes.fetch_add(1, Ordering::Relaxed) + 1;
-            json(StatusCode::CREATED, &serde_json::json!({ "note": number, "bytes": whole.to_bytes().len() }))
+            json(
+                StatusCode::CREATED,
+                &serde_json::json!({ "note": number, "bytes": whole.to_bytes().len() }),
+            )
         }
-        Err(error) if error.is::<LengthLimitError>() => text(StatusCode::PAYLOAD_TOO_LARGE, "a note has at most 64 KiB\n"),
+        Err(error) if error.is::<LengthLimitError>() => {
+            text(StatusCode::PAYLOAD_TOO_LARGE, "a note has at most 64 KiB\n")
+        }
         Err(_) => text(StatusCode::BAD_REQUEST, "the note did not arrive whole\n"),
     }
 }
@@ -107,28 +127,46 @@ fn events() -> Response<Body> {
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
     tokio::spawn(async move {
         for number in 1..=EVENTS {
-            if sender.send_data(Bytes::from(format!("id: {number}\ndata: tick {number}\n\n"))).await.is_err() {
+            if sender
+                .send_data(Bytes::from(format!(
+                    "id: {number}\ndata: tick {number}\n\n"
+                )))
+                .await
+                .is_err()
+            {
                 return;
             }
             tokio::time::sleep(EVENT_PAUSE).await;
         }
     });
     let mut response = Response::new(body.boxed());
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/event-stream"));
-    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/event-stream"),
+    );
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-store"),
+    );
     response
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Full::from(format!("{value}\n")).boxed());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Full::from(text).boxed());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain"),
+    );
     response
 }

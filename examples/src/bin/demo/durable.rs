@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use examples::client::{Client, Connection, Version};
+use crate::Failure;
 use crate::processes::output;
 use crate::site::{SITE, Site};
 use crate::summary::Summary;
-use crate::Failure;
+use examples::client::{Client, Connection, Version};
 
 /// Connections that post notes at the same time.
 const WRITERS: usize = 4;
@@ -41,7 +41,13 @@ pub async fn show(site: &mut Site, summary: &mut Summary) -> Result<(), Failure>
         stop: AtomicBool::new(false),
     });
     let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| Ok(tokio::spawn(write_notes(site.client()?, writer, Arc::clone(&log)))))
+        .map(|writer| {
+            Ok(tokio::spawn(write_notes(
+                site.client()?,
+                writer,
+                Arc::clone(&log),
+            )))
+        })
         .collect::<Result<_, Failure>>()?;
 
     log.wait_for_more("with everything up").await?;
@@ -49,7 +55,10 @@ pub async fn show(site: &mut Site, summary: &mut Summary) -> Result<(), Failure>
     println!("   the aggregator is stopped; the gateway goes on serving");
     log.wait_for_more("without the aggregator").await?;
     site.kill_gateway().await?;
-    println!("   the gateway is killed (SIGKILL) in mid-traffic, after {} acknowledged records", log.count());
+    println!(
+        "   the gateway is killed (SIGKILL) in mid-traffic, after {} acknowledged records",
+        log.count()
+    );
     site.start_gateway().await?;
     log.wait_for_more("after the restart").await?;
     site.start_aggregator().await?;
@@ -79,22 +88,36 @@ impl Log {
         let (start, began) = (self.count(), Instant::now());
         while self.count() < start + PER_PHASE {
             Failure::unless(began.elapsed() < PHASE_TIMEOUT, || {
-                format!("{when}, only {} records were acknowledged in {} s", self.count() - start, PHASE_TIMEOUT.as_secs())
+                format!(
+                    "{when}, only {} records were acknowledged in {} s",
+                    self.count() - start,
+                    PHASE_TIMEOUT.as_secs()
+                )
             })?;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        println!("   {when}: {} more records acknowledged", self.count() - start);
+        println!(
+            "   {when}: {} more records acknowledged",
+            self.count() - start
+        );
         Ok(())
     }
 }
 
 /// Posts notes until told to stop; a broken connection is made again, an answer without a record's name counts for nothing.
 async fn write_notes(client: Client, writer: usize, log: Arc<Log>) {
-    let version = if writer % 2 == 0 { Version::H3 } else { Version::H2 };
+    let version = if writer.is_multiple_of(2) {
+        Version::H3
+    } else {
+        Version::H2
+    };
     let mut connection: Option<Connection> = None;
     while !log.stop.load(Ordering::Relaxed) {
         let outcome = match connection.as_mut() {
-            Some(open) => open.post("/notes", "a note worth keeping", &[("x-api-key", "notes")]).await,
+            Some(open) => {
+                open.post("/notes", "a note worth keeping", &[("x-api-key", "notes")])
+                    .await
+            }
             None => match client.connect(version).await {
                 Ok(open) => {
                     connection = Some(open);
@@ -105,7 +128,10 @@ async fn write_notes(client: Client, writer: usize, log: Arc<Log>) {
         };
         match outcome {
             Ok(reply) => {
-                let names = (reply.header("veilgate-record"), reply.header("x-request-id"));
+                let names = (
+                    reply.header("veilgate-record"),
+                    reply.header("x-request-id"),
+                );
                 if let (Some(record), Some(id)) = names
                     && log.acknowledge(record, id).is_err()
                 {
@@ -124,7 +150,10 @@ async fn compare(site: &Site, log: &std::path::Path, summary: &mut Summary) -> R
     let began = Instant::now();
     loop {
         let stored = stored_records(site).await?;
-        let missing = acknowledged.keys().filter(|key| !stored.contains_key(*key)).count();
+        let missing = acknowledged
+            .keys()
+            .filter(|key| !stored.contains_key(*key))
+            .count();
         if missing == 0 {
             check(&acknowledged, &stored)?;
             println!(
@@ -133,11 +162,21 @@ async fn compare(site: &Site, log: &std::path::Path, summary: &mut Summary) -> R
                 stored.len(),
                 acknowledged.len()
             );
-            summary.add("records", format!("{} acknowledged, 0 lost, 0 duplicated, through an outage and a SIGKILL", acknowledged.len()));
+            summary.add(
+                "records",
+                format!(
+                    "{} acknowledged, 0 lost, 0 duplicated, through an outage and a SIGKILL",
+                    acknowledged.len()
+                ),
+            );
             return Ok(());
         }
         Failure::unless(began.elapsed() < SYNC_TIMEOUT, || {
-            format!("{missing} of {} acknowledged records had not reached the aggregator after {} s", acknowledged.len(), SYNC_TIMEOUT.as_secs())
+            format!(
+                "{missing} of {} acknowledged records had not reached the aggregator after {} s",
+                acknowledged.len(),
+                SYNC_TIMEOUT.as_secs()
+            )
         })?;
         tokio::time::sleep(POLL).await;
     }
@@ -150,10 +189,15 @@ fn read_log(path: &std::path::Path) -> Result<HashMap<Key, String>, Failure> {
     let mut names = HashMap::new();
     for line in std::fs::read_to_string(path)?.lines() {
         let entry: serde_json::Value = serde_json::from_str(line)?;
-        let (record, id) = (entry["record"].as_str().unwrap_or_default(), entry["request_id"].as_str().unwrap_or_default());
+        let (record, id) = (
+            entry["record"].as_str().unwrap_or_default(),
+            entry["request_id"].as_str().unwrap_or_default(),
+        );
         let receipt = edge_types::Receipt::parse_header(record)?;
         let twice = names.insert((receipt.lane.to_string(), receipt.seq.0), id.to_owned());
-        Failure::unless(twice.is_none(), || format!("the gateway gave the name {record:?} to two records"))?;
+        Failure::unless(twice.is_none(), || {
+            format!("the gateway gave the name {record:?} to two records")
+        })?;
     }
     Ok(names)
 }
@@ -161,26 +205,45 @@ fn read_log(path: &std::path::Path) -> Result<HashMap<Key, String>, Failure> {
 /// Every record that the aggregator lists for this site: how often each name occurs, and the request it belongs to.
 async fn stored_records(site: &Site) -> Result<HashMap<Key, Vec<String>>, Failure> {
     let mut query = site.aggregator_cli();
-    query.args(["query", "--store", "store", "--site", SITE, "list", "--json"]);
+    query.args([
+        "query", "--store", "store", "--site", SITE, "list", "--json",
+    ]);
     let text = output("the aggregator's query", &mut query, false).await?;
     let mut records: HashMap<Key, Vec<String>> = HashMap::new();
     for line in text.lines() {
         let entry: serde_json::Value = serde_json::from_str(line)?;
-        let key = (entry["lane"].as_str().unwrap_or_default().to_owned(), entry["seq"].as_u64().unwrap_or_default());
-        let id = entry["record"]["id"].as_str().unwrap_or_default().to_owned();
+        let key = (
+            entry["lane"].as_str().unwrap_or_default().to_owned(),
+            entry["seq"].as_u64().unwrap_or_default(),
+        );
+        let id = entry["record"]["id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         records.entry(key).or_default().push(id);
     }
     Ok(records)
 }
 
-fn check(acknowledged: &HashMap<Key, String>, stored: &HashMap<Key, Vec<String>>) -> Result<(), Failure> {
+fn check(
+    acknowledged: &HashMap<Key, String>,
+    stored: &HashMap<Key, Vec<String>>,
+) -> Result<(), Failure> {
     for ((lane, seq), ids) in stored {
-        Failure::unless(ids.len() == 1, || format!("record {lane}/{seq} is at the aggregator {} times", ids.len()))?;
+        Failure::unless(ids.len() == 1, || {
+            format!(
+                "record {lane}/{seq} is at the aggregator {} times",
+                ids.len()
+            )
+        })?;
     }
     for (key, id) in acknowledged {
         let there = stored.get(key).and_then(|ids| ids.first());
         Failure::unless(there == Some(id), || {
-            format!("record {}/{} belongs to request {id}, and the aggregator has {there:?} under its name", key.0, key.1)
+            format!(
+                "record {}/{} belongs to request {id}, and the aggregator has {there:?} under its name",
+                key.0, key.1
+            )
         })?;
     }
     Ok(())

@@ -21,7 +21,9 @@ use summary::Summary;
 use workdir::Workdir;
 
 #[derive(Parser)]
-#[command(about = "Runs the whole trip on this machine; `cargo xtask demo` builds what it needs and starts it")]
+#[command(
+    about = "Runs the whole trip on this machine; `cargo xtask demo` builds what it needs and starts it"
+)]
 struct Args {
     /// The checkout: edge-configs/ and examples/models/ are read from it.
     #[arg(long, default_value = ".")]
@@ -52,16 +54,9 @@ impl Failure {
     }
 }
 
-impl<E: Into<examples::client::Error>> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let error = error.into();
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            text.push_str(&format!(": {inner}"));
-            cause = inner.source();
-        }
-        Self(text)
+        Self(examples::client::Error::of(&error).to_string())
     }
 }
 
@@ -87,25 +82,40 @@ async fn story(args: &Args) -> Result<(), Failure> {
     let folder = args.bin_dir.parent().unwrap_or(&args.bin_dir).join("demo");
     let mut summary = Summary::default();
 
-    part(1, "An aggregator, a gateway and a small HTTP service, each its own process");
+    part(
+        1,
+        "An aggregator, a gateway and a small HTTP service, each its own process",
+    );
     let work = Workdir::prepare(&args.root, std::path::absolute(folder)?, &args.policies)?;
     let mut site = Site::start(work, std::path::absolute(&args.bin_dir)?).await?;
 
     part(2, "One port, three protocols");
     protocols::show(&site, &mut summary).await?;
 
-    part(3, "Four policies, each a sandboxed Wasm module, on every request");
+    part(
+        3,
+        "Four policies, each a sandboxed Wasm module, on every request",
+    );
     policies::show(&mut site, &mut summary).await?;
 
-    part(4, "Scoring on encrypted data, over HTTP/3: the gateway computes on what it cannot read");
+    part(
+        4,
+        "Scoring on encrypted data, over HTTP/3: the gateway computes on what it cannot read",
+    );
     scoring::show(&site, &mut summary).await?;
 
-    part(5, "Offline first: the aggregator away, the gateway killed in mid-traffic, and nothing lost");
+    part(
+        5,
+        "Offline first: the aggregator away, the gateway killed in mid-traffic, and nothing lost",
+    );
     durable::show(&mut site, &mut summary).await?;
 
     summary.print(&site, began.elapsed());
     if args.keep {
-        println!("\nEverything is still running; try for example\n  {}\nCtrl-C ends it.", site.curl_line());
+        println!(
+            "\nEverything is still running; try for example\n  {}\nCtrl-C ends it.",
+            site.curl_line()
+        );
         tokio::signal::ctrl_c().await?;
     }
     site.stop().await

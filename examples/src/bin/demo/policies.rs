@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use examples::client::{Connection, Reply, Version};
+use crate::Failure;
 use crate::site::Site;
 use crate::summary::Summary;
-use crate::Failure;
+use examples::client::{Connection, Reply, Version};
 
 /// More than the rate limit of edge-configs/demo.toml lets through at once.
 const BURST: usize = 200;
@@ -24,9 +24,13 @@ pub async fn show(site: &mut Site, summary: &mut Summary) -> Result<(), Failure>
 
 async fn routing(connection: &mut Connection, summary: &mut Summary) -> Result<(), Failure> {
     let usual = connection.get("/catalog/chair", &[]).await?;
-    let beta = connection.get("/catalog/chair-beta", &[("x-beta", "yes")]).await?;
+    let beta = connection
+        .get("/catalog/chair-beta", &[("x-beta", "yes")])
+        .await?;
     let (usual, beta) = (served_by(&usual)?, served_by(&beta)?);
-    println!("   routing          without a header: upstream {usual:?}; with `x-beta: yes`: upstream {beta:?}");
+    println!(
+        "   routing          without a header: upstream {usual:?}; with `x-beta: yes`: upstream {beta:?}"
+    );
     Failure::unless(usual != beta, || format!("both requests went to {usual:?}"))?;
     summary.add("routing", format!("by header: {usual} / {beta}"));
     Ok(())
@@ -34,16 +38,29 @@ async fn routing(connection: &mut Connection, summary: &mut Summary) -> Result<(
 
 fn served_by(reply: &Reply) -> Result<String, Failure> {
     let name = reply.header("x-served-by").map(str::to_owned);
-    name.ok_or_else(|| Failure::new(format!("the answer ({}) does not say who served it", reply.status)))
+    name.ok_or_else(|| {
+        Failure::new(format!(
+            "the answer ({}) does not say who served it",
+            reply.status
+        ))
+    })
 }
 
 async fn caching(connection: &mut Connection, summary: &mut Summary) -> Result<(), Failure> {
     let first = connection.get("/catalog/table", &[]).await?;
     let again = connection.get("/catalog/table", &[]).await?;
     let status = |reply: &Reply| reply.header("cache-status").unwrap_or("-").to_owned();
-    println!("   caching          first:  {}\n                    repeat: {}", status(&first), status(&again));
-    Failure::unless(status(&again).contains("hit"), || "the repeat was not served from the cache".to_owned())?;
-    Failure::unless(first.body == again.body, || "the cached answer differs from the first".to_owned())?;
+    println!(
+        "   caching          first:  {}\n                    repeat: {}",
+        status(&first),
+        status(&again)
+    );
+    Failure::unless(status(&again).contains("hit"), || {
+        "the repeat was not served from the cache".to_owned()
+    })?;
+    Failure::unless(first.body == again.body, || {
+        "the cached answer differs from the first".to_owned()
+    })?;
     summary.add("caching", status(&again));
     Ok(())
 }
@@ -51,45 +68,87 @@ async fn caching(connection: &mut Connection, summary: &mut Summary) -> Result<(
 async fn rate_limit(connection: &mut Connection, summary: &mut Summary) -> Result<(), Failure> {
     let (mut passed, mut refused) = (0_usize, None);
     for number in 0..BURST {
-        let reply = connection.get("/catalog/table", &[("x-api-key", "burst")]).await?;
+        let reply = connection
+            .get("/catalog/table", &[("x-api-key", "burst")])
+            .await?;
         match reply.status {
             200 => passed += 1,
             429 => {
                 refused.get_or_insert((number, reply));
             }
-            other => return Err(Failure::new(format!("request {number} of the burst was answered {other}"))),
+            other => {
+                return Err(Failure::new(format!(
+                    "request {number} of the burst was answered {other}"
+                )));
+            }
         }
     }
-    let (at, reply) = refused.ok_or_else(|| Failure::new(format!("{BURST} requests in a burst, and none was refused")))?;
-    let wait = reply.header("retry-after").ok_or_else(|| Failure::new("the 429 has no Retry-After"))?;
-    println!("   rate limit       {BURST} requests at once: {passed} passed, the {}th was the first 429 (Retry-After: {wait} s)", at + 1);
-    summary.add("rate limit", format!("429 with Retry-After: {wait} after {at} requests at once"));
+    let (at, reply) = refused.ok_or_else(|| {
+        Failure::new(format!("{BURST} requests in a burst, and none was refused"))
+    })?;
+    let wait = reply
+        .header("retry-after")
+        .ok_or_else(|| Failure::new("the 429 has no Retry-After"))?;
+    println!(
+        "   rate limit       {BURST} requests at once: {passed} passed, the {}th was the first 429 (Retry-After: {wait} s)",
+        at + 1
+    );
+    summary.add(
+        "rate limit",
+        format!("429 with Retry-After: {wait} after {at} requests at once"),
+    );
     Ok(())
 }
 
-async fn circuit_breaker(site: &mut Site, connection: &mut Connection, summary: &mut Summary) -> Result<(), Failure> {
+async fn circuit_breaker(
+    site: &mut Site,
+    connection: &mut Connection,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
     site.kill_upstream().await?;
     println!("   circuit breaker  the upstream is killed");
     let (failed, reply) = until_open(connection).await?;
-    let wait = reply.header("retry-after").ok_or_else(|| Failure::new("the breaker's 503 has no Retry-After"))?.to_owned();
-    println!("                    {failed} requests failed against it, then the breaker opened: 503 at once, Retry-After: {wait} s");
+    let wait = reply
+        .header("retry-after")
+        .ok_or_else(|| Failure::new("the breaker's 503 has no Retry-After"))?
+        .to_owned();
+    println!(
+        "                    {failed} requests failed against it, then the breaker opened: 503 at once, Retry-After: {wait} s"
+    );
     site.start_upstream().await?;
     let closed_after = until_closed(connection).await?;
-    println!("                    the upstream is back; the breaker closed {:.1} s later", closed_after.as_secs_f64());
-    summary.add("circuit breaker", format!("opened after {failed} failures, closed {:.1} s after the upstream returned", closed_after.as_secs_f64()));
+    println!(
+        "                    the upstream is back; the breaker closed {:.1} s later",
+        closed_after.as_secs_f64()
+    );
+    summary.add(
+        "circuit breaker",
+        format!(
+            "opened after {failed} failures, closed {:.1} s after the upstream returned",
+            closed_after.as_secs_f64()
+        ),
+    );
     Ok(())
 }
 
 async fn until_open(connection: &mut Connection) -> Result<(usize, Reply), Failure> {
     for failed in 0..FAILURES_MAX {
-        let reply = connection.get(&format!("/catalog/while-down-{failed}"), &[]).await?;
+        let reply = connection
+            .get(&format!("/catalog/while-down-{failed}"), &[])
+            .await?;
         match reply.status {
             503 if reply.text().contains("circuit") => return Ok((failed, reply)),
             502..=504 => {}
-            other => return Err(Failure::new(format!("a request to the killed upstream was answered {other}"))),
+            other => {
+                return Err(Failure::new(format!(
+                    "a request to the killed upstream was answered {other}"
+                )));
+            }
         }
     }
-    Err(Failure::new(format!("the breaker did not open in {FAILURES_MAX} failing requests")))
+    Err(Failure::new(format!(
+        "the breaker did not open in {FAILURES_MAX} failing requests"
+    )))
 }
 
 /// Closed again: several requests in a row pass.
@@ -97,12 +156,20 @@ async fn until_closed(connection: &mut Connection) -> Result<Duration, Failure> 
     let began = Instant::now();
     let mut passed = 0;
     while began.elapsed() < RECOVERY_TIMEOUT {
-        let reply = connection.get(&format!("/catalog/back-{}", began.elapsed().as_micros()), &[]).await?;
+        let reply = connection
+            .get(
+                &format!("/catalog/back-{}", began.elapsed().as_micros()),
+                &[],
+            )
+            .await?;
         passed = if reply.status == 200 { passed + 1 } else { 0 };
         if passed == 5 {
             return Ok(began.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err(Failure::new(format!("the breaker was still open {} s after the upstream came back", RECOVERY_TIMEOUT.as_secs())))
+    Err(Failure::new(format!(
+        "the breaker was still open {} s after the upstream came back",
+        RECOVERY_TIMEOUT.as_secs()
+    )))
 }

@@ -43,14 +43,21 @@ impl Process {
     }
 
     /// Waits until `ready` says yes; a process that ended meanwhile is a failure with the end of its log.
-    pub async fn until<F: AsyncFn() -> bool>(&mut self, what: &str, ready: F) -> Result<(), Failure> {
+    pub async fn until<F: AsyncFn() -> bool>(
+        &mut self,
+        what: &str,
+        ready: F,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + START_TIMEOUT;
         while !ready().await {
             if let Some(status) = self.child.try_wait()? {
                 return Err(self.failure(&format!("ended early ({status})")));
             }
             if Instant::now() > deadline {
-                return Err(self.failure(&format!("was not {what} after {} s", START_TIMEOUT.as_secs())));
+                return Err(self.failure(&format!(
+                    "was not {what} after {} s",
+                    START_TIMEOUT.as_secs()
+                )));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -59,7 +66,10 @@ impl Process {
 
     /// SIGTERM, then wait: what an operator's service manager does.
     pub async fn stop(mut self) -> Result<(), Failure> {
-        let id = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+        let id = self
+            .child
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
         if let Some(id) = id {
             rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
         }
@@ -67,7 +77,10 @@ impl Process {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(self.failure(&format!("did not stop cleanly ({status})"))),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(self.failure(&format!("had not stopped {} s after SIGTERM", STOP_TIMEOUT.as_secs()))),
+            Err(_) => Err(self.failure(&format!(
+                "had not stopped {} s after SIGTERM",
+                STOP_TIMEOUT.as_secs()
+            ))),
         }
     }
 
@@ -81,18 +94,37 @@ impl Process {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n    ");
-        Failure::new(format!("the {} {what}. The end of {}:\n    {tail}", self.name, self.log.display()))
+        Failure::new(format!(
+            "the {} {what}. The end of {}:\n    {tail}",
+            self.name,
+            self.log.display()
+        ))
     }
 }
 
 /// Runs a command to its end and gives its standard output; its standard error is passed through when `loud`.
 pub async fn output(what: &str, command: &mut Command, loud: bool) -> Result<String, Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    command.stderr(if loud { Stdio::inherit() } else { Stdio::piped() });
-    let output = command.kill_on_drop(true).output().await.map_err(|e| Failure::new(format!("cannot start {what}: {e}")))?;
+    command.stderr(if loud {
+        Stdio::inherit()
+    } else {
+        Stdio::piped()
+    });
+    let output = command
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|e| Failure::new(format!("cannot start {what}: {e}")))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    Err(Failure::new(format!("{what} failed ({}):\n{said}", output.status)))
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    );
+    Err(Failure::new(format!(
+        "{what} failed ({}):\n{said}",
+        output.status
+    )))
 }

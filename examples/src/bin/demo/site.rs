@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use examples::client::{self, Client};
+use crate::Failure;
 use crate::processes::{Process, output};
 use crate::workdir::Workdir;
-use crate::Failure;
+use examples::client::{self, Client};
 
 /// The name that the demo's gateway has towards the aggregator; its certificate carries it.
 pub const SITE: &str = "edge-1";
@@ -24,7 +24,14 @@ pub struct Site {
 
 impl Site {
     pub async fn start(work: Workdir, bin_dir: PathBuf) -> Result<Self, Failure> {
-        let mut site = Self { work, bin_dir, aggregator: None, upstream: None, beta: None, gateway: None };
+        let mut site = Self {
+            work,
+            bin_dir,
+            aggregator: None,
+            upstream: None,
+            beta: None,
+            gateway: None,
+        };
         site.make_certificates().await?;
         site.start_aggregator().await?;
         site.start_upstream().await?;
@@ -65,14 +72,29 @@ impl Site {
     }
 
     pub fn curl_line(&self) -> String {
-        format!("curl --cacert {} {}/catalog/lamp -i", self.certificate("ca.pem").display(), self.url())
+        format!(
+            "curl --cacert {} {}/catalog/lamp -i",
+            self.certificate("ca.pem").display(),
+            self.url()
+        )
     }
 
     async fn make_certificates(&self) -> Result<(), Failure> {
         let mut command = self.veilgate();
-        command.args(["certs", "--out", "certs", "--names", "localhost,127.0.0.1", "--site", SITE]);
+        command.args([
+            "certs",
+            "--out",
+            "certs",
+            "--names",
+            "localhost,127.0.0.1",
+            "--site",
+            SITE,
+        ]);
         output("making the certificates", &mut command, false).await?;
-        println!("   a CA and certificates of its own, in {}", self.work.join("certs").display());
+        println!(
+            "   a CA and certificates of its own, in {}",
+            self.work.join("certs").display()
+        );
         Ok(())
     }
 
@@ -80,9 +102,19 @@ impl Site {
         let address = self.work.aggregator.to_string();
         let mut command = self.aggregator_cli();
         command.args(["serve", "--listen", &address, "--store", "store"]);
-        command.args(["--cert", "certs/server.pem", "--key", "certs/server.key", "--client-ca", "certs/ca.pem"]);
+        command.args([
+            "--cert",
+            "certs/server.pem",
+            "--key",
+            "certs/server.key",
+            "--client-ca",
+            "certs/ca.pem",
+        ]);
         let process = self.spawn("aggregator", command, None).await?;
-        println!("   aggregator  https://{address} (HTTP/3, mutual TLS), storing to {}", self.work.join("store").display());
+        println!(
+            "   aggregator  https://{address} (HTTP/3, mutual TLS), storing to {}",
+            self.work.join("store").display()
+        );
         self.aggregator = Some(process);
         Ok(())
     }
@@ -93,10 +125,16 @@ impl Site {
     }
 
     /// One instance of the small service; its answers carry `name`.
-    async fn spawn_upstream(&self, name: &'static str, address: SocketAddr) -> Result<Process, Failure> {
+    async fn spawn_upstream(
+        &self,
+        name: &'static str,
+        address: SocketAddr,
+    ) -> Result<Process, Failure> {
         let mut command = self.command("demo-upstream");
         command.args(["--listen", &address.to_string(), "--name", name]);
-        let process = self.spawn(name, command, Some((address, "/health"))).await?;
+        let process = self
+            .spawn(name, command, Some((address, "/health")))
+            .await?;
         println!("   {name:<11} http://{address} (a small catalogue)");
         Ok(process)
     }
@@ -104,8 +142,14 @@ impl Site {
     pub async fn start_gateway(&mut self) -> Result<(), Failure> {
         let mut command = self.veilgate();
         command.arg("run").arg("--config").arg(&self.work.config);
-        let process = self.spawn("gateway", command, Some((self.work.admin, "/readyz"))).await?;
-        println!("   gateway     {} (TCP and UDP), process {}", self.url(), process.id().unwrap_or_default());
+        let process = self
+            .spawn("gateway", command, Some((self.work.admin, "/readyz")))
+            .await?;
+        println!(
+            "   gateway     {} (TCP and UDP), process {}",
+            self.url(),
+            process.id().unwrap_or_default()
+        );
         self.gateway = Some(process);
         Ok(())
     }
@@ -122,8 +166,16 @@ impl Site {
         let before = length(&log);
         let mut process = Process::start(name, &mut command, &logs)?;
         match probe {
-            Some((address, path)) => process.until("ready", async || client::plain_ok(address, path).await).await?,
-            None => process.until("listening", async || says_listening(&log, before)).await?,
+            Some((address, path)) => {
+                process
+                    .until("ready", async || client::plain_ok(address, path).await)
+                    .await?
+            }
+            None => {
+                process
+                    .until("listening", async || says_listening(&log, before))
+                    .await?
+            }
         }
         Ok(process)
     }
@@ -169,5 +221,8 @@ fn length(file: &Path) -> usize {
 
 /// The log is appended to over restarts: only what came after `before` counts.
 fn says_listening(log: &Path, before: usize) -> bool {
-    std::fs::read_to_string(log).is_ok_and(|text| text.get(before..).is_some_and(|new| new.contains("listening")))
+    std::fs::read_to_string(log).is_ok_and(|text| {
+        text.get(before..)
+            .is_some_and(|new| new.contains("listening"))
+    })
 }

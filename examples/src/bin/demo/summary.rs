@@ -15,12 +15,21 @@ impl Summary {
     }
 
     pub fn print(&self, site: &Site, took: Duration) {
-        let width = self.rows.iter().map(|(what, _)| what.len()).max().unwrap_or(0);
+        let width = self
+            .rows
+            .iter()
+            .map(|(what, _)| what.len())
+            .max()
+            .unwrap_or(0);
         println!("\nSummary");
         for (what, result) in &self.rows {
             println!("  {what:<width$}  {result}");
         }
         println!("  {:<width$}  {:.0} s", "whole demo", took.as_secs_f64());
-        println!("  {:<width$}  {}", "metrics (Prometheus)", site.metrics_url());
+        println!(
+            "  {:<width$}  {}",
+            "metrics (Prometheus)",
+            site.metrics_url()
+        );
     }
 }

@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::Failure;
 
 /// The ports that edge-configs/demo.toml names.
-const PORTS: [(&str, u16); 5] =
-    [("gateway", 8443), ("admin", 9901), ("upstream", 9080), ("beta upstream", 9081), ("aggregator", 7443)];
+const PORTS: [(&str, u16); 5] = [
+    ("gateway", 8443),
+    ("admin", 9901),
+    ("upstream", 9080),
+    ("beta upstream", 9081),
+    ("aggregator", 7443),
+];
 
 pub struct Workdir {
     pub path: PathBuf,
@@ -29,8 +34,9 @@ impl Workdir {
             std::fs::create_dir_all(path.join(folder))?;
         }
         let template = root.join("edge-configs/demo.toml");
-        let mut text = std::fs::read_to_string(&template)
-            .map_err(|error| Failure::new(format!("cannot read {}: {error}", template.display())))?;
+        let mut text = std::fs::read_to_string(&template).map_err(|error| {
+            Failure::new(format!("cannot read {}: {error}", template.display()))
+        })?;
         let mut ports = Vec::new();
         for (name, port) in PORTS {
             let free = if is_free(port) { port } else { pick_free()? };
@@ -40,14 +46,28 @@ impl Workdir {
             }
             ports.push(SocketAddr::from((Ipv4Addr::LOCALHOST, free)));
         }
-        copy_folder(&root.join("examples/models"), &path.join("programs"), "json")?;
+        copy_folder(
+            &root.join("examples/models"),
+            &path.join("programs"),
+            "json",
+        )?;
         copy_folder(policies, &path.join("policies"), "wasm")?;
         let config = path.join("demo.toml");
         std::fs::write(&config, text)?;
         let [gateway, admin, upstream, beta, aggregator] = ports[..] else {
-            return Err(Failure::new("the list of ports is not the list of addresses"));
+            return Err(Failure::new(
+                "the list of ports is not the list of addresses",
+            ));
         };
-        Ok(Self { path, config, gateway, admin, upstream, beta, aggregator })
+        Ok(Self {
+            path,
+            config,
+            gateway,
+            admin,
+            upstream,
+            beta,
+            aggregator,
+        })
     }
 
     pub fn join(&self, name: &str) -> PathBuf {
@@ -76,10 +96,14 @@ fn is_free(port: u16) -> bool {
 
 fn pick_free() -> Result<u16, Failure> {
     for _ in 0..32 {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
         if is_free(port) {
             return Ok(port);
         }
     }
-    Err(Failure::new("no port is free on 127.0.0.1 for both TCP and UDP"))
+    Err(Failure::new(
+        "no port is free on 127.0.0.1 for both TCP and UDP",
+    ))
 }
