@@ -1,1 +1,47 @@
-//! policy-host
+//! Runs policies: Wasm components on the contract in `guest-sdk/wit`, sandboxed, on warm instances, on the caller's thread.
+//!
+//! `PolicyHost` loads; `Chain` calls; `ExchangeContext` is what the guests see and change; `Primitives` is the state they share.
+//! Invariants: a guest cannot stop, starve or corrupt the gateway; what it does wrong is a counted `FaultKind`, and the operator said
+//! what happens then (`OnFault`). What it holds (permits, places in gates) is given back by the host. No call waits for anything but
+//! the guest itself.
+
+mod attrs;
+mod bindings;
+mod chain;
+mod clock;
+mod decision;
+mod engine;
+mod error;
+mod exchange;
+mod health;
+mod host;
+mod instance;
+mod module;
+mod permits;
+mod policy;
+mod pool;
+mod primitives;
+mod query;
+mod spec;
+mod state;
+mod ticker;
+mod upstream;
+
+pub use attrs::Attrs;
+pub use chain::Chain;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use decision::{
+    Attempt, AttemptChoice, AttemptOutcome, Cause, LocalResponse, Outcome, Reason, RouteChoice,
+    Unavailable, Verdict,
+};
+pub use engine::PolicyHost;
+pub use error::{Fault, FaultKind, HostError, LoadError};
+pub use exchange::{
+    CacheDirectives, Exchange, ExchangeContext, Identity, RequestInfo, RequestParts, ResponseParts,
+    Source, StoreDirective,
+};
+pub use health::FaultRule;
+pub use policy::{Policy, PolicyStats};
+pub use primitives::{BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives};
+pub use spec::{Grant, HostConfig, Limits, OnFault, PolicySpec, UnknownGrant};
+pub use upstream::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};

@@ -1,0 +1,238 @@
+//! The policies of one route, in order. Requests pass them first to last, responses last to first.
+//!
+//! A chain is a snapshot: a request holds the one it began with to its end, and a swap is a new chain.
+
+use std::sync::Arc;
+
+use crate::bindings::exports::veilgate::policy::attempt_hook;
+use crate::decision::{
+    Attempt, AttemptChoice, AttemptOutcome, Cause, Outcome, Unavailable, Verdict,
+};
+use crate::exchange::{ExchangeContext, Phase};
+use crate::host::convert::{self, BeforeChoice, Decided};
+use crate::instance::Hooks;
+use crate::policy::Policy;
+use crate::spec::OnFault;
+use crate::state::HostState;
+
+#[derive(Clone, Default)]
+pub struct Chain {
+    policies: Arc<[Arc<Policy>]>,
+}
+
+/// A hook that the chain knows to be exported, and is not: cannot be, and is answered as a fault all the same.
+fn missing() -> wasmtime::Error {
+    wasmtime::Error::msg("the hook is not exported")
+}
+
+/// What one policy's failure means for the exchange.
+fn contain(policy: &Policy, cause: Cause) -> Option<Unavailable> {
+    match policy.on_fault() {
+        OnFault::Skip => None,
+        OnFault::Deny => Some(Unavailable {
+            policy: policy.label().clone(),
+            cause,
+        }),
+    }
+}
+
+impl Chain {
+    pub fn new(policies: Vec<Arc<Policy>>) -> Self {
+        Self {
+            policies: policies.into(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    pub fn policies(&self) -> &[Arc<Policy>] {
+        &self.policies
+    }
+
+    /// Request hooks, in order, until one answers.
+    pub fn on_request(&self, exchange: &mut ExchangeContext) -> Outcome {
+        exchange.phase = Phase::Request;
+        let hook = |hooks: &Hooks, store: &mut wasmtime::Store<HostState>| {
+            hooks
+                .request
+                .as_ref()
+                .ok_or_else(missing)?
+                .call_on_request(store)
+        };
+        for policy in self
+            .policies
+            .iter()
+            .filter(|policy| policy.has_request_hook())
+        {
+            match policy.call(exchange, hook, convert::decision) {
+                Ok(decided) => match apply(policy, exchange, decided) {
+                    Outcome::Continue => {}
+                    ended => return ended,
+                },
+                Err(cause) => {
+                    if let Some(unavailable) = contain(policy, cause) {
+                        return Outcome::Unavailable(unavailable);
+                    }
+                }
+            }
+        }
+        Outcome::Continue
+    }
+
+    /// Response hooks, in reverse order, until one answers instead. Set `exchange.response` before.
+    pub fn on_response(&self, exchange: &mut ExchangeContext) -> Outcome {
+        exchange.phase = Phase::Response;
+        let hook = |hooks: &Hooks, store: &mut wasmtime::Store<HostState>| {
+            hooks
+                .response
+                .as_ref()
+                .ok_or_else(missing)?
+                .call_on_response(store)
+        };
+        for policy in self
+            .policies
+            .iter()
+            .rev()
+            .filter(|policy| policy.has_response_hook())
+        {
+            match policy.call(exchange, hook, convert::decision) {
+                Ok(decided) => match apply(policy, exchange, decided) {
+                    Outcome::Continue => {}
+                    ended => return ended,
+                },
+                Err(cause) => {
+                    if let Some(unavailable) = contain(policy, cause) {
+                        return Outcome::Unavailable(unavailable);
+                    }
+                }
+            }
+        }
+        Outcome::Continue
+    }
+
+    /// Before an attempt, in order. The last route chosen stands; the first refusal ends it, and what the attempt was given goes back.
+    pub fn before_attempt(
+        &self,
+        exchange: &mut ExchangeContext,
+        attempt: &Attempt,
+    ) -> AttemptChoice {
+        exchange.phase = Phase::Before {
+            attempt: attempt.number,
+        };
+        let mut chosen = AttemptChoice::Default;
+        for policy in self
+            .policies
+            .iter()
+            .filter(|policy| policy.has_attempt_hook())
+        {
+            let guest = guest_attempt(attempt);
+            let called = policy.call(
+                exchange,
+                |hooks, store| {
+                    hooks
+                        .attempt
+                        .as_ref()
+                        .ok_or_else(missing)?
+                        .call_before(store, &guest)
+                },
+                convert::choice,
+            );
+            let stopped = match called {
+                Ok(BeforeChoice::Default) => continue,
+                Ok(BeforeChoice::Route(route)) => {
+                    chosen = AttemptChoice::Route(route);
+                    continue;
+                }
+                Ok(BeforeChoice::Respond(response)) => AttemptChoice::Respond(response),
+                Ok(BeforeChoice::GiveUp) => AttemptChoice::GiveUp,
+                Err(cause) => match contain(policy, cause) {
+                    None => continue,
+                    Some(unavailable) => AttemptChoice::Unavailable(unavailable),
+                },
+            };
+            exchange.permits.abandon(attempt.number);
+            return stopped;
+        }
+        chosen
+    }
+
+    /// After an attempt, in reverse order; every hook is asked. Then the attempt's permits are settled, whatever the guests did.
+    pub fn after_attempt(
+        &self,
+        exchange: &mut ExchangeContext,
+        attempt: &Attempt,
+        outcome: &AttemptOutcome,
+    ) -> Verdict {
+        exchange.phase = Phase::After {
+            attempt: attempt.number,
+        };
+        let mut verdict = Verdict::Accept;
+        let hooked = self
+            .policies
+            .iter()
+            .rev()
+            .filter(|policy| policy.has_attempt_hook());
+        for policy in hooked {
+            let (guest, ended) = (guest_attempt(attempt), guest_outcome(outcome));
+            let called = policy.call(
+                exchange,
+                |hooks, store| {
+                    hooks
+                        .attempt
+                        .as_ref()
+                        .ok_or_else(missing)?
+                        .call_after(store, &guest, &ended)
+                },
+                Ok,
+            );
+            verdict = match (called, verdict) {
+                (_, Verdict::Unavailable(first)) => Verdict::Unavailable(first),
+                (Err(cause), so_far) => contain(policy, cause).map_or(so_far, Verdict::Unavailable),
+                (Ok(attempt_hook::Verdict::GiveUp), _) | (Ok(_), Verdict::GiveUp) => {
+                    Verdict::GiveUp
+                }
+                (Ok(attempt_hook::Verdict::Retry), _) | (Ok(_), Verdict::Retry) => Verdict::Retry,
+                (Ok(attempt_hook::Verdict::Accept), Verdict::Accept) => Verdict::Accept,
+            };
+        }
+        if let Some(policy) = self.policies.first() {
+            exchange
+                .permits
+                .settle(attempt.number, outcome, policy.now_ns());
+        }
+        verdict
+    }
+}
+
+/// The exchange takes what was decided; what is returned ends the phase, unless it is `Continue`.
+fn apply(policy: &Policy, exchange: &mut ExchangeContext, decided: Decided) -> Outcome {
+    if let Some(reason) = decided.reason {
+        exchange.add_reason(policy.label(), reason);
+    }
+    if let Some(route) = decided.route {
+        exchange.route = Some(route);
+    }
+    match (decided.respond, decided.defer) {
+        (Some(response), _) => Outcome::Respond(response),
+        (None, true) => Outcome::Defer,
+        (None, false) => Outcome::Continue,
+    }
+}
+
+fn guest_attempt(attempt: &Attempt) -> attempt_hook::Attempt {
+    attempt_hook::Attempt {
+        number: attempt.number,
+        upstream: attempt.upstream.clone(),
+        endpoint: attempt.endpoint,
+    }
+}
+
+fn guest_outcome(outcome: &AttemptOutcome) -> attempt_hook::Outcome {
+    attempt_hook::Outcome {
+        status: outcome.status,
+        error: outcome.error.clone(),
+        latency_us: outcome.latency_us,
+    }
+}

@@ -1,0 +1,127 @@
+//! The Wasm engine and what is set for all policies. One `PolicyHost` per process; it owns the thread that keeps deadlines.
+
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::error::{HostError, LoadError};
+use crate::host;
+use crate::instance::Allowance;
+use crate::module;
+use crate::policy::{Parts, Policy};
+use crate::primitives::Primitives;
+use crate::spec::{HostConfig, PolicySpec};
+use crate::state::{HostState, Shared};
+use crate::ticker::Ticker;
+
+/// The stack of a guest. Policies are shallow; a recursion without end traps soon.
+const GUEST_STACK_BYTES: usize = 512 * 1024;
+/// What one component brings at most: a Rust or C guest has three core instances, one memory and two tables; QuickJS three memories.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+const MEMORIES_PER_COMPONENT: u32 = 4;
+const TABLES_PER_COMPONENT: u32 = 8;
+/// Most instances of all policies together: each memory reserves 4 GiB of address space, of which there are 128 TiB.
+const MAX_INSTANCES: usize = 4096;
+
+pub struct PolicyHost {
+    engine: Engine,
+    basics: Linker<HostState>,
+    ticker: Ticker,
+    config: HostConfig,
+}
+
+impl PolicyHost {
+    pub fn new(config: HostConfig) -> Result<Self, HostError> {
+        let failed = |error: wasmtime::Error| HostError::Engine(format!("{error:#}"));
+        let engine = Engine::new(&engine_config(&config)).map_err(failed)?;
+        let mut basics = Linker::new(&engine);
+        host::link_basics(&mut basics).map_err(failed)?;
+        let ticker = Ticker::start(&engine, config.tick).map_err(HostError::Ticker)?;
+        Ok(Self {
+            engine,
+            basics,
+            ticker,
+            config,
+        })
+    }
+
+    /// Compiles, checks, starts and configures. Takes from milliseconds to seconds, by the size of the module: never call it on the
+    /// request path.
+    pub fn load(
+        &self,
+        spec: PolicySpec,
+        primitives: &Arc<Primitives>,
+    ) -> Result<Arc<Policy>, LoadError> {
+        if let Some(reason) = spec.problem(&self.config) {
+            return Err(LoadError::Spec {
+                policy: spec.name,
+                reason,
+            });
+        }
+        if spec.wasm.len() > self.config.max_module_bytes {
+            let (bytes, limit) = (spec.wasm.len(), self.config.max_module_bytes);
+            return Err(LoadError::TooLarge {
+                policy: spec.name,
+                bytes,
+                limit,
+            });
+        }
+        let module = module::load(&self.engine, &self.basics, &spec)?;
+        let limits = spec.limits;
+        let shared = Arc::new(Shared {
+            policy: Arc::from(spec.name.as_str()),
+            // A slash is in no policy's name: a shared scope never meets a policy's own.
+            scope: spec
+                .shared_scope
+                .map_or_else(|| spec.name.clone(), |scope| format!("shared/{scope}")),
+            primitives: primitives.clone(),
+            clock: self.config.clock.clone(),
+        });
+        let policy = Policy::start(Parts {
+            shared,
+            module,
+            config_json: spec.config_json,
+            memory_bytes: limits.memory_bytes,
+            on_fault: spec.on_fault,
+            to_start: Allowance::to_start(limits.fuel, limits.deadline, |span| {
+                self.ticker.ticks(span)
+            }),
+            per_call: Allowance {
+                fuel: limits.fuel,
+                ticks: self.ticker.ticks(limits.deadline),
+            },
+            instances: self.config.workers,
+            fault_rule: self.config.fault_rule,
+        })?;
+        Ok(Arc::new(policy))
+    }
+}
+
+fn engine_config(host: &HostConfig) -> Config {
+    // Twice: during a swap the old chain and the new one are both there.
+    let wanted = host
+        .workers
+        .max(1)
+        .saturating_mul(host.max_policies.max(1))
+        .saturating_mul(2);
+    let instances = u32::try_from(wanted.min(MAX_INSTANCES)).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(4))
+        .total_memories(instances.saturating_mul(2).min(MAX_INSTANCES as u32))
+        .total_tables(instances.saturating_mul(3))
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_memory_size(host.max_memory_bytes);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK_BYTES)
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+    config
+}

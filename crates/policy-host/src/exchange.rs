@@ -1,0 +1,222 @@
+//! One exchange, as policies see and change it. The gateway builds it, lends it to the chain, and takes it back.
+//!
+//! Invariants: nothing here is copied into a guest unless the guest asks for it; everything a guest can add to is bounded; permits
+//! and gates are settled when the exchange is dropped, whatever happened to the guests.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::attrs::Attrs;
+use crate::decision::{Reason, RouteChoice};
+use crate::permits::Permits;
+use crate::upstream::UpstreamView;
+
+/// Cache key parts, over all policies of one exchange: enough for tenant, language, device class and the like.
+pub const MAX_KEY_PARTS: usize = 16;
+/// One cache key part: a long header value.
+pub const MAX_KEY_PART_BYTES: usize = 1024;
+/// Reasons, over all policies and attempts of one exchange; later ones are dropped.
+pub const MAX_REASONS: usize = 32;
+/// One reason: a short, constant text.
+pub const MAX_REASON_BYTES: usize = 64;
+
+/// Who is calling, as far as the gateway established it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub tenant: Option<String>,
+    pub subject: Option<String>,
+    /// How it was established: `mtls`, `token`, …, or `none`.
+    pub method: Cow<'static, str>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            tenant: None,
+            subject: None,
+            method: Cow::Borrowed("none"),
+        }
+    }
+}
+
+/// The parts of the request that a policy may change.
+#[derive(Debug, Clone)]
+pub struct RequestParts {
+    pub method: Method,
+    pub path_and_query: String,
+    pub authority: String,
+    pub headers: HeaderMap,
+}
+
+/// What is fixed once the request arrived.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    pub id: String,
+    pub client: SocketAddr,
+    /// `h1`, `h2` or `h3`.
+    pub protocol: &'static str,
+    pub tls: bool,
+    pub sni: Option<String>,
+    pub route: Arc<str>,
+    pub received_ms: u64,
+    pub identity: Identity,
+}
+
+/// Where a response came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Upstream,
+    Cache,
+    StaleCache,
+    Fhe,
+    Local,
+}
+
+/// The parts of the response that a policy may change.
+#[derive(Debug, Clone)]
+pub struct ResponseParts {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub source: Source,
+}
+
+/// What policies said about caching this exchange.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CacheDirectives {
+    pub key_parts: Vec<String>,
+    pub bypass: bool,
+    pub store: Option<StoreDirective>,
+    pub no_store: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreDirective {
+    pub ttl_ms: u64,
+    pub stale_while_revalidate_ms: u64,
+    pub stale_if_error_ms: u64,
+}
+
+/// Which hook may change what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No exchange: the policy is being configured.
+    Configure,
+    Request,
+    Before {
+        attempt: u32,
+    },
+    After {
+        attempt: u32,
+    },
+    Response,
+}
+
+pub struct Exchange {
+    pub request: RequestParts,
+    pub info: RequestInfo,
+    /// Set by the gateway before `Chain::on_response`.
+    pub response: Option<ResponseParts>,
+    pub attrs: Attrs,
+    /// The upstream that a policy chose; the last one to choose wins.
+    pub route: Option<RouteChoice>,
+    pub cache: CacheDirectives,
+    pub reasons: Vec<Reason>,
+    pub(crate) phase: Phase,
+    pub(crate) permits: Permits,
+    pub(crate) upstreams: Option<Arc<dyn UpstreamView>>,
+}
+
+impl Exchange {
+    /// Whether this is an exchange, and not what an idle instance holds.
+    pub(crate) fn is_real(&self) -> bool {
+        self.phase != Phase::Configure
+    }
+
+    pub(crate) fn add_reason(&mut self, policy: &Arc<str>, text: String) {
+        if self.reasons.len() < MAX_REASONS {
+            self.reasons.push(Reason {
+                policy: policy.clone(),
+                text,
+            });
+        }
+    }
+}
+
+/// The handle to an exchange: one pointer, so that lending it to a guest costs nothing.
+pub struct ExchangeContext {
+    inner: Box<Exchange>,
+}
+
+impl ExchangeContext {
+    /// `upstreams` is the view in force when the request arrived; the exchange keeps it to its end.
+    pub fn new(
+        request: RequestParts,
+        info: RequestInfo,
+        upstreams: Option<Arc<dyn UpstreamView>>,
+    ) -> Self {
+        Self {
+            inner: Box::new(Exchange {
+                request,
+                info,
+                response: None,
+                attrs: Attrs::default(),
+                route: None,
+                cache: CacheDirectives::default(),
+                reasons: Vec::new(),
+                phase: Phase::Request,
+                permits: Permits::default(),
+                upstreams,
+            }),
+        }
+    }
+
+    /// Attempts that were begun and never ended (the client went away, say): their permits go back uncounted.
+    pub fn settle_abandoned(&mut self) {
+        self.inner.permits.abandon_attempts();
+    }
+
+    /// Takes the parts apart. What policies held for this exchange is released.
+    pub fn into_exchange(self) -> Exchange {
+        *self.inner
+    }
+
+    /// What an idle instance holds.
+    pub(crate) fn vacant() -> Self {
+        let request = RequestParts {
+            method: Method::GET,
+            path_and_query: String::new(),
+            authority: String::new(),
+            headers: HeaderMap::new(),
+        };
+        let info = RequestInfo {
+            id: String::new(),
+            client: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            protocol: "",
+            tls: false,
+            sni: None,
+            route: Arc::from(""),
+            received_ms: 0,
+            identity: Identity::default(),
+        };
+        let mut context = Self::new(request, info, None);
+        context.phase = Phase::Configure;
+        context
+    }
+}
+
+impl Deref for ExchangeContext {
+    type Target = Exchange;
+    fn deref(&self) -> &Exchange {
+        &self.inner
+    }
+}
+
+impl DerefMut for ExchangeContext {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        &mut self.inner
+    }
+}

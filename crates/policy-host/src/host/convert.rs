@@ -1,0 +1,158 @@
+//! A guest's decisions into the gateway's words. Whatever breaks a limit or the rules of HTTP is refused whole: half of an answer is
+//! nobody's decision.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use super::fields;
+use crate::bindings::exports::veilgate::policy::attempt_hook;
+use crate::bindings::veilgate::policy::types;
+use crate::decision::{LocalResponse, RouteChoice};
+use crate::exchange::MAX_REASON_BYTES;
+
+/// The body of a response that a policy made up: an error page, a challenge.
+pub const MAX_LOCAL_BODY_BYTES: usize = 64 * 1024;
+/// An upstream's name.
+const MAX_UPSTREAM_BYTES: usize = 128;
+/// A day: longer is no timeout.
+const MAX_TIMEOUT_MS: u64 = 24 * 3600 * 1000;
+
+/// What one hook decided; checked.
+pub(crate) struct Decided {
+    pub(crate) respond: Option<LocalResponse>,
+    pub(crate) route: Option<RouteChoice>,
+    pub(crate) defer: bool,
+    pub(crate) reason: Option<String>,
+}
+
+/// `body` is not looked at: the hooks that would take a body are not in this version of the contract.
+pub(crate) fn decision(decision: types::Decision) -> Result<Decided, &'static str> {
+    Ok(Decided {
+        respond: decision.respond.map(local_response).transpose()?,
+        route: decision.route.map(route_choice).transpose()?,
+        defer: decision.defer,
+        reason: decision.reason.map(reason),
+    })
+}
+
+pub(crate) fn local_response(
+    response: types::LocalResponse,
+) -> Result<LocalResponse, &'static str> {
+    let status = StatusCode::from_u16(response.status).map_err(|_| "a status that is none")?;
+    if !(200..600).contains(&status.as_u16()) {
+        return Err("a local response must have a status of 200 to 599");
+    }
+    if response.body.len() > MAX_LOCAL_BODY_BYTES {
+        return Err("a local response's body must be at most 64 KiB");
+    }
+    if response.headers.len() > fields::MAX_FIELDS {
+        return Err("a local response must have at most 128 fields");
+    }
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    for (name, value) in &response.headers {
+        let (name, value) = fields::field(name, value.as_bytes())
+            .ok_or("a field of a local response is malformed, too long, or the gateway's to set")?;
+        headers.append(name, value);
+    }
+    Ok(LocalResponse {
+        status,
+        headers,
+        body: Bytes::from(response.body),
+    })
+}
+
+pub(crate) fn route_choice(choice: types::RouteChoice) -> Result<RouteChoice, &'static str> {
+    if choice.upstream.is_empty() || choice.upstream.len() > MAX_UPSTREAM_BYTES {
+        return Err("an upstream's name must be 1 to 128 bytes");
+    }
+    Ok(RouteChoice {
+        upstream: choice.upstream,
+        endpoint: choice.endpoint,
+        hash_key: choice.hash_key,
+        timeout_ms: choice.timeout.map(|ms| ms.clamp(1, MAX_TIMEOUT_MS)),
+    })
+}
+
+/// Cut to its limit: a label that is too long is no reason to stop an exchange.
+fn reason(text: String) -> String {
+    let end = text.floor_char_boundary(MAX_REASON_BYTES);
+    text[..end]
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+pub(crate) enum BeforeChoice {
+    Default,
+    Route(RouteChoice),
+    Respond(LocalResponse),
+    GiveUp,
+}
+
+pub(crate) fn choice(choice: attempt_hook::Choice) -> Result<BeforeChoice, &'static str> {
+    Ok(match choice {
+        attempt_hook::Choice::Default => BeforeChoice::Default,
+        attempt_hook::Choice::Route(route) => BeforeChoice::Route(route_choice(route)?),
+        attempt_hook::Choice::Respond(response) => BeforeChoice::Respond(local_response(response)?),
+        attempt_hook::Choice::GiveUp => BeforeChoice::GiveUp,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, name: &str, body: usize) -> types::LocalResponse {
+        types::LocalResponse {
+            status,
+            headers: vec![(name.to_owned(), "v".to_owned())],
+            body: vec![0; body],
+        }
+    }
+
+    #[test]
+    fn a_sound_response_passes_and_others_are_refused() {
+        let kept = local_response(response(429, "Retry-After", 3)).unwrap();
+        assert_eq!((kept.status.as_u16(), kept.body.len()), (429, 3));
+        assert_eq!(kept.headers["retry-after"], "v");
+        for bad in [
+            response(99, "x", 0),
+            response(101, "x", 0),
+            response(600, "x", 0),
+            response(200, "content-length", 0),
+            response(200, "a b", 0),
+            response(200, "x", MAX_LOCAL_BODY_BYTES + 1),
+        ] {
+            assert!(local_response(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_at_a_character() {
+        let long = format!("{}é", "x".repeat(MAX_REASON_BYTES - 1));
+        assert_eq!(reason(long), "x".repeat(MAX_REASON_BYTES - 1));
+        assert_eq!(reason("a\nb".to_owned()), "a b");
+    }
+
+    #[test]
+    fn a_route_needs_a_name_and_a_timeout_is_bounded() {
+        let choice = |upstream: &str, timeout| types::RouteChoice {
+            upstream: upstream.to_owned(),
+            endpoint: None,
+            hash_key: None,
+            timeout,
+        };
+        assert!(route_choice(choice("", None)).is_err());
+        assert!(route_choice(choice(&"u".repeat(129), None)).is_err());
+        assert_eq!(
+            route_choice(choice("u", Some(0))).unwrap().timeout_ms,
+            Some(1)
+        );
+        assert_eq!(
+            route_choice(choice("u", Some(u64::MAX)))
+                .unwrap()
+                .timeout_ms,
+            Some(MAX_TIMEOUT_MS)
+        );
+    }
+}

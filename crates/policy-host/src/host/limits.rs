@@ -1,0 +1,186 @@
+//! `limits`: limiters and gates. The decision is the primitive's; here handles become primitives, and verdicts go back.
+
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use crate::bindings::veilgate::policy::limits::{
+    Algorithm, Host, HostGate, HostLimiter, Share, Spec, Verdict,
+};
+use crate::bindings::veilgate::policy::types::Error;
+use crate::error::HostRefusal;
+use crate::primitives::{self, DefineError, Gate, Limiter, RateSpec, RateVerdict};
+use crate::state::{HostState, unknown_handle};
+
+/// Limits that one request can be under at once.
+const MAX_SHARES: usize = 16;
+
+pub struct LimiterHandle(Arc<Limiter>);
+pub struct GateHandle(Arc<Gate>);
+
+pub(super) fn define_error(error: &DefineError) -> Error {
+    match error {
+        DefineError::Name | DefineError::Spec(_) => Error::Invalid,
+        DefineError::TooMany => Error::Limit,
+    }
+}
+
+fn verdict(verdict: RateVerdict) -> Verdict {
+    Verdict {
+        allowed: verdict.allowed,
+        remaining: verdict.remaining,
+        limit: verdict.limit,
+        retry_after: verdict.retry_after_ms,
+        reset: verdict.reset_ms,
+        // The state is this process's own: there is no remote store that could fail to answer.
+        degraded: false,
+    }
+}
+
+impl HostState {
+    fn limiter(&self, handle: &Resource<LimiterHandle>) -> wasmtime::Result<&Limiter> {
+        self.handles
+            .get(handle)
+            .map(|limiter| &*limiter.0)
+            .map_err(|_| unknown_handle())
+    }
+
+    fn gate(&self, handle: &Resource<GateHandle>) -> wasmtime::Result<&Arc<Gate>> {
+        self.handles
+            .get(handle)
+            .map(|gate| &gate.0)
+            .map_err(|_| unknown_handle())
+    }
+
+    /// The answer to a definition; the host's log says why when it is refused.
+    pub(super) fn defined<T, H: Send + 'static>(
+        &mut self,
+        name: &str,
+        defined: Result<T, DefineError>,
+        handle: impl FnOnce(T) -> H,
+    ) -> Result<Resource<H>, Error> {
+        match defined {
+            Ok(primitive) => self
+                .handles
+                .push(handle(primitive))
+                .map_err(|_| Error::Limit),
+            Err(error) => {
+                tracing::warn!(target: "policy", policy = %self.shared.policy, name, %error, "a definition was refused");
+                Err(define_error(&error))
+            }
+        }
+    }
+}
+
+impl HostLimiter for HostState {
+    fn define(
+        &mut self,
+        name: String,
+        spec: Spec,
+    ) -> wasmtime::Result<Result<Resource<LimiterHandle>, Error>> {
+        let algorithm = match spec.algorithm {
+            Algorithm::Gcra => primitives::Algorithm::Gcra,
+            Algorithm::SlidingWindow => primitives::Algorithm::SlidingWindow,
+            Algorithm::FixedWindow => primitives::Algorithm::FixedWindow,
+        };
+        let limiter = RateSpec::new(algorithm, spec.limit, spec.per, spec.burst)
+            .map_err(DefineError::from)
+            .and_then(|spec| {
+                self.shared
+                    .primitives
+                    .limiter(&self.shared.scope, &name, spec)
+            });
+        Ok(self.defined(&name, limiter, LimiterHandle))
+    }
+
+    fn take(
+        &mut self,
+        this: Resource<LimiterHandle>,
+        key: String,
+        cost: u64,
+    ) -> wasmtime::Result<Verdict> {
+        Ok(verdict(self.limiter(&this)?.take(
+            &key,
+            cost,
+            self.now_ns(),
+        )))
+    }
+
+    fn peek(&mut self, this: Resource<LimiterHandle>, key: String) -> wasmtime::Result<Verdict> {
+        Ok(verdict(self.limiter(&this)?.peek(&key, self.now_ns())))
+    }
+
+    fn settle(
+        &mut self,
+        this: Resource<LimiterHandle>,
+        key: String,
+        delta: i64,
+    ) -> wasmtime::Result<()> {
+        self.limiter(&this)?.settle(&key, delta, self.now_ns());
+        Ok(())
+    }
+
+    fn drop(&mut self, this: Resource<LimiterHandle>) -> wasmtime::Result<()> {
+        self.handles
+            .delete(this)
+            .map(|_| ())
+            .map_err(|_| unknown_handle())
+    }
+}
+
+impl HostGate for HostState {
+    fn define(
+        &mut self,
+        name: String,
+        limit: u32,
+    ) -> wasmtime::Result<Result<Resource<GateHandle>, Error>> {
+        let gate = self
+            .shared
+            .primitives
+            .gate(&self.shared.scope, &name, limit);
+        Ok(self.defined(&name, gate, GateHandle))
+    }
+
+    /// Outside an exchange there is nothing that could end, so nothing can be entered.
+    fn enter(&mut self, this: Resource<GateHandle>, key: String) -> wasmtime::Result<bool> {
+        let place = self.gate(&this)?.enter(&key);
+        let Some(place) =
+            place.filter(|_| self.exchange.is_real() && self.exchange.permits.may_enter())
+        else {
+            return Ok(false);
+        };
+        self.exchange.permits.keep_place(place);
+        Ok(true)
+    }
+
+    fn in_flight(&mut self, this: Resource<GateHandle>, key: String) -> wasmtime::Result<u32> {
+        Ok(self.gate(&this)?.in_flight(&key))
+    }
+
+    fn drop(&mut self, this: Resource<GateHandle>) -> wasmtime::Result<()> {
+        self.handles
+            .delete(this)
+            .map(|_| ())
+            .map_err(|_| unknown_handle())
+    }
+}
+
+impl Host for HostState {
+    fn take_all(&mut self, shares: Vec<Share>) -> wasmtime::Result<Verdict> {
+        if shares.len() > MAX_SHARES {
+            return Err(HostRefusal("more than 16 shares in one take-all").into());
+        }
+        let mut taken = Vec::with_capacity(shares.len());
+        for share in &shares {
+            taken.push(primitives::Share {
+                limiter: self.limiter(&share.limiter)?,
+                key: &share.key,
+                cost: share.cost,
+            });
+        }
+        let tightest = primitives::take_all(&taken, self.now_ns());
+        tightest
+            .map(verdict)
+            .ok_or_else(|| HostRefusal("take-all of nothing").into())
+    }
+}

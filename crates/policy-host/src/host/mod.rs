@@ -1,0 +1,48 @@
+//! The host's side of the contract: one file per interface. Each translates, delegates, and maps the answer; no decision is made here.
+
+pub(crate) mod breakers;
+mod cache;
+mod clock;
+pub(crate) mod convert;
+mod fields;
+pub(crate) mod limits;
+pub(crate) mod log;
+mod random;
+mod request;
+mod response;
+mod upstreams;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::veilgate::policy;
+use crate::spec::Grant;
+use crate::state::HostState;
+
+/// What every policy may import.
+pub(crate) fn link_basics(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    policy::types::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    policy::request::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    policy::response::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    policy::log::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    policy::clock::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    policy::random::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+}
+
+pub(crate) fn link_grant(linker: &mut Linker<HostState>, grant: Grant) -> wasmtime::Result<()> {
+    match grant {
+        Grant::Limits => {
+            policy::limits::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+        }
+        Grant::Breakers => {
+            policy::breakers::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+        }
+        Grant::Cache => {
+            policy::cache::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+        }
+        Grant::Upstreams => {
+            policy::upstreams::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+        }
+    }
+}
+
+impl policy::types::Host for HostState {}

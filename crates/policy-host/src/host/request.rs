@@ -1,0 +1,130 @@
+//! `request`: the current request. A change once it was forwarded returns false.
+
+use http::uri::{Authority, PathAndQuery};
+
+use super::fields;
+use crate::bindings::veilgate::policy::request::{Host, Identity, RequestInfo};
+use crate::bindings::veilgate::policy::types::Field;
+use crate::exchange::{Phase, RequestParts};
+use crate::query;
+use crate::state::HostState;
+
+/// What upstreams commonly accept as a request target.
+const MAX_PATH_BYTES: usize = 8192;
+
+impl HostState {
+    /// The request, while it may still be changed.
+    fn changeable(&mut self) -> Option<&mut RequestParts> {
+        match self.exchange.phase {
+            Phase::Request | Phase::Before { .. } => Some(&mut self.exchange.request),
+            Phase::Configure | Phase::After { .. } | Phase::Response => None,
+        }
+    }
+}
+
+impl Host for HostState {
+    fn header(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        Ok(fields::first(&self.exchange.request.headers, &name))
+    }
+
+    fn header_all(&mut self, name: String) -> wasmtime::Result<Vec<String>> {
+        Ok(fields::all(&self.exchange.request.headers, &name))
+    }
+
+    fn header_bytes(&mut self, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        Ok(fields::bytes(&self.exchange.request.headers, &name))
+    }
+
+    fn headers(&mut self) -> wasmtime::Result<Vec<Field>> {
+        Ok(fields::list(&self.exchange.request.headers))
+    }
+
+    fn set_header(&mut self, name: String, value: String) -> wasmtime::Result<bool> {
+        Ok(self
+            .changeable()
+            .is_some_and(|request| fields::set(&mut request.headers, &name, &value)))
+    }
+
+    fn append_header(&mut self, name: String, value: String) -> wasmtime::Result<bool> {
+        Ok(self
+            .changeable()
+            .is_some_and(|request| fields::append(&mut request.headers, &name, &value)))
+    }
+
+    fn remove_header(&mut self, name: String) -> wasmtime::Result<bool> {
+        Ok(self
+            .changeable()
+            .is_some_and(|request| fields::remove(&mut request.headers, &name)))
+    }
+
+    fn method(&mut self) -> wasmtime::Result<String> {
+        Ok(self.exchange.request.method.as_str().to_owned())
+    }
+
+    fn path(&mut self) -> wasmtime::Result<String> {
+        Ok(query::path(&self.exchange.request.path_and_query).to_owned())
+    }
+
+    fn query(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        Ok(query::parameter(
+            &self.exchange.request.path_and_query,
+            &name,
+        ))
+    }
+
+    fn authority(&mut self) -> wasmtime::Result<String> {
+        Ok(self.exchange.request.authority.clone())
+    }
+
+    fn set_path(&mut self, path_and_query: String) -> wasmtime::Result<bool> {
+        let fits = path_and_query.len() <= MAX_PATH_BYTES && path_and_query.starts_with('/');
+        let sound = fits
+            && !path_and_query.contains('#')
+            && PathAndQuery::try_from(path_and_query.as_str()).is_ok();
+        let Some(request) = self.changeable().filter(|_| sound) else {
+            return Ok(false);
+        };
+        request.path_and_query = path_and_query;
+        Ok(true)
+    }
+
+    fn set_authority(&mut self, authority: String) -> wasmtime::Result<bool> {
+        let sound = !authority.contains('@') && Authority::try_from(authority.as_str()).is_ok();
+        let Some(request) = self.changeable().filter(|_| sound) else {
+            return Ok(false);
+        };
+        request.authority = authority;
+        Ok(true)
+    }
+
+    fn info(&mut self) -> wasmtime::Result<RequestInfo> {
+        let info = &self.exchange.info;
+        Ok(RequestInfo {
+            id: info.id.clone(),
+            client_ip: info.client.ip().to_string(),
+            client_port: info.client.port(),
+            protocol: info.protocol.to_owned(),
+            tls: info.tls,
+            sni: info.sni.clone(),
+            route: info.route.to_string(),
+            received_ms: info.received_ms,
+            identity: Identity {
+                tenant: info.identity.tenant.clone(),
+                subject: info.identity.subject.clone(),
+                method: info.identity.method.clone().into_owned(),
+            },
+        })
+    }
+
+    fn get_attr(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.exchange.attrs.read(&key).map(str::to_owned))
+    }
+
+    fn set_attr(&mut self, key: String, value: String) -> wasmtime::Result<()> {
+        if !self.exchange.attrs.set(key, value) {
+            // The contract has no answer to give; an attribute that is not there is one that guests must expect.
+            tracing::debug!(target: "policy", policy = %self.shared.policy, "an attribute over the limits was not kept");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! One warm instance of a policy. A call lends it the exchange, arms its limits, and says what went wrong by kind. An instance that
+//! failed is thrown away: nothing is known of its memory.
+
+use std::time::Duration;
+
+use wasmtime::{Store, Trap};
+
+use crate::bindings::exports::veilgate::policy::{
+    attempt_hook, lifecycle, request_hook, response_hook,
+};
+use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
+use crate::exchange::ExchangeContext;
+use crate::module::Module;
+use crate::state::{HOST_CALL_BYTES, HostState};
+
+/// Starting and configuring happens at load, off the request path, and may take this many times a call's fuel and deadline.
+const START_FACTOR: u32 = 100;
+/// The longest that starting may take.
+const MAX_START: Duration = Duration::from_secs(10);
+
+pub(crate) struct Hooks {
+    pub(crate) request: Option<request_hook::Guest>,
+    pub(crate) attempt: Option<attempt_hook::Guest>,
+    pub(crate) response: Option<response_hook::Guest>,
+    lifecycle: Option<lifecycle::Guest>,
+}
+
+/// Fuel and epoch ticks of one call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    pub(crate) fuel: u64,
+    pub(crate) ticks: u64,
+}
+
+impl Allowance {
+    /// For starting, given how long a call may take and how to count ticks.
+    pub(crate) fn to_start(
+        fuel: u64,
+        deadline: Duration,
+        ticks: impl FnOnce(Duration) -> u64,
+    ) -> Self {
+        let span = deadline
+            .saturating_mul(START_FACTOR)
+            .clamp(Duration::from_secs(1), MAX_START);
+        Self {
+            fuel: fuel.saturating_mul(u64::from(START_FACTOR)),
+            ticks: ticks(span),
+        }
+    }
+}
+
+pub(crate) struct Instance {
+    store: Store<HostState>,
+    hooks: Hooks,
+}
+
+/// Why an instance could not be made.
+pub(crate) enum StartError {
+    Fault(Fault),
+    /// `configure` said no.
+    Refused(String),
+}
+
+impl StartError {
+    pub(crate) fn into_load_error(self, policy: &str) -> LoadError {
+        let policy = policy.to_owned();
+        match self {
+            StartError::Fault(fault) => LoadError::Start { policy, fault },
+            StartError::Refused(message) => LoadError::Configure { policy, message },
+        }
+    }
+
+    pub(crate) fn into_fault(self) -> Fault {
+        match self {
+            StartError::Fault(fault) => fault,
+            StartError::Refused(message) => Fault::new(
+                FaultKind::Instance,
+                format!("a new instance refused the configuration: {message}"),
+            ),
+        }
+    }
+}
+
+impl Instance {
+    pub(crate) fn start(
+        module: &Module,
+        state: HostState,
+        config: &str,
+        allow: Allowance,
+    ) -> Result<Self, StartError> {
+        let mut store = Store::new(module.pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(HOST_CALL_BYTES);
+        arm(&mut store, allow).map_err(StartError::Fault)?;
+        let instance = module.pre.instantiate(&mut store).map_err(|error| {
+            let kind = kind_of(&error, store.data().memory.refused).unwrap_or(FaultKind::Instance);
+            StartError::Fault(Fault::new(kind, format!("{error:#}")))
+        })?;
+        let hooks = Hooks::load(module, &mut store, &instance).map_err(|error| {
+            StartError::Fault(Fault::new(FaultKind::Instance, format!("{error:#}")))
+        })?;
+        let mut started = Self { store, hooks };
+        started.configure(config)?;
+        Ok(started)
+    }
+
+    fn configure(&mut self, config: &str) -> Result<(), StartError> {
+        let Some(lifecycle) = &self.hooks.lifecycle else {
+            return Ok(());
+        };
+        self.store.data_mut().begin_call();
+        let answer = lifecycle.call_configure(&mut self.store, config);
+        self.store.data().report_dropped_lines();
+        match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(message)) => Err(StartError::Refused(message)),
+            Err(error) => Err(StartError::Fault(fault(&error, self.store.data()))),
+        }
+    }
+
+    /// Lends the exchange for one call. It comes back whatever happens, but for a panic of the host, which drops it.
+    pub(crate) fn call<R>(
+        &mut self,
+        exchange: &mut ExchangeContext,
+        allow: Allowance,
+        hook: impl FnOnce(&Hooks, &mut Store<HostState>) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        arm(&mut self.store, allow)?;
+        self.store.data_mut().begin_call();
+        self.store.data_mut().swap(exchange);
+        let answer = hook(&self.hooks, &mut self.store);
+        let state = self.store.data_mut();
+        state.swap(exchange);
+        state.report_dropped_lines();
+        answer.map_err(|error| fault(&error, self.store.data()))
+    }
+
+    /// What the last call left of its fuel.
+    pub(crate) fn fuel_left(&self) -> u64 {
+        self.store.get_fuel().unwrap_or(0)
+    }
+}
+
+impl Hooks {
+    fn load(
+        module: &Module,
+        store: &mut Store<HostState>,
+        instance: &wasmtime::component::Instance,
+    ) -> wasmtime::Result<Self> {
+        let hooks = &module.hooks;
+        Ok(Self {
+            lifecycle: hooks
+                .lifecycle
+                .as_ref()
+                .map(|hook| hook.load(&mut *store, instance))
+                .transpose()?,
+            request: hooks
+                .request
+                .as_ref()
+                .map(|hook| hook.load(&mut *store, instance))
+                .transpose()?,
+            attempt: hooks
+                .attempt
+                .as_ref()
+                .map(|hook| hook.load(&mut *store, instance))
+                .transpose()?,
+            response: hooks
+                .response
+                .as_ref()
+                .map(|hook| hook.load(&mut *store, instance))
+                .transpose()?,
+        })
+    }
+}
+
+fn arm(store: &mut Store<HostState>, allow: Allowance) -> Result<(), Fault> {
+    store.set_epoch_deadline(allow.ticks);
+    store
+        .set_fuel(allow.fuel)
+        .map_err(|error| Fault::new(FaultKind::Instance, format!("{error:#}")))
+}
+
+fn fault(error: &wasmtime::Error, state: &HostState) -> Fault {
+    let kind = kind_of(error, state.memory.refused).unwrap_or(FaultKind::Trap);
+    Fault::new(kind, format!("{error:#}"))
+}
+
+/// None: it says nothing of its kind. Running out of memory shows as whatever the guest does next, mostly `unreachable`.
+fn kind_of(error: &wasmtime::Error, memory_refused: bool) -> Option<FaultKind> {
+    if error.downcast_ref::<HostRefusal>().is_some() {
+        return Some(FaultKind::HostLimit);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => Some(FaultKind::Fuel),
+        Some(Trap::Interrupt) => Some(FaultKind::Deadline),
+        _ if memory_refused => Some(FaultKind::Memory),
+        Some(_) => Some(FaultKind::Trap),
+        None => None,
+    }
+}

@@ -1,0 +1,173 @@
+//! From bytes to something that can be instantiated: compiled, its imports held against what was granted, its hooks looked up once.
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::bindings::exports::veilgate::policy::{
+    attempt_hook, lifecycle, request_hook, response_hook,
+};
+use crate::error::LoadError;
+use crate::host;
+use crate::spec::{Grant, PolicySpec};
+use crate::state::HostState;
+
+/// The contract's package; a version that adds to it keeps the first two numbers.
+const PACKAGE: &str = "veilgate:policy/";
+const VERSION_LINE: &str = "0.1.";
+const BASICS: [&str; 6] = ["types", "request", "response", "log", "clock", "random"];
+const HOOKS: &str = "request-hook, attempt-hook, response-hook";
+
+/// The hooks that a component exports; the others are never called.
+#[derive(Clone)]
+pub(crate) struct HookIndices {
+    pub(crate) lifecycle: Option<lifecycle::GuestIndices>,
+    pub(crate) request: Option<request_hook::GuestIndices>,
+    pub(crate) attempt: Option<attempt_hook::GuestIndices>,
+    pub(crate) response: Option<response_hook::GuestIndices>,
+}
+
+/// A policy's code, ready to be instantiated.
+#[derive(Clone)]
+pub(crate) struct Module {
+    pub(crate) pre: InstancePre<HostState>,
+    pub(crate) hooks: HookIndices,
+}
+
+/// `basics` has everything that is always granted.
+pub(crate) fn load(
+    engine: &Engine,
+    basics: &Linker<HostState>,
+    spec: &PolicySpec,
+) -> Result<Module, LoadError> {
+    let policy = || spec.name.clone();
+    if is_core_module(&spec.wasm) {
+        return Err(LoadError::NotComponent { policy: policy() });
+    }
+    let component =
+        Component::from_binary(engine, &spec.wasm).map_err(|error| LoadError::Compile {
+            policy: policy(),
+            detail: format!("{error:#}"),
+        })?;
+    for (import, _) in component.component_type().imports(engine) {
+        check_import(spec, import)?;
+    }
+    let mut linker = basics.clone();
+    for grant in Grant::ALL
+        .into_iter()
+        .filter(|grant| spec.grants.contains(grant))
+    {
+        host::link_grant(&mut linker, grant)
+            .map_err(|error| contract(spec, grant.name(), &error))?;
+    }
+    let pre = linker
+        .instantiate_pre(&component)
+        .map_err(|error| contract(spec, "imports", &error))?;
+    let hooks = hooks(spec, engine, &pre)?;
+    Ok(Module { pre, hooks })
+}
+
+/// A core module's header: the magic, then version 1 and layer 0. A component's layer is 1.
+fn is_core_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm\x01\0\0\0")
+}
+
+fn contract(spec: &PolicySpec, interface: &str, error: &wasmtime::Error) -> LoadError {
+    LoadError::Contract {
+        policy: spec.name.clone(),
+        interface: interface.to_owned(),
+        detail: format!("{error:#}"),
+    }
+}
+
+fn check_import(spec: &PolicySpec, import: &str) -> Result<(), LoadError> {
+    let unknown = |advice| {
+        Err(LoadError::UnknownImport {
+            policy: spec.name.clone(),
+            import: import.to_owned(),
+            advice,
+        })
+    };
+    if import.starts_with("wasi:") {
+        return unknown(
+            "policies have no file, socket or clock of the system: build for wasm32-unknown-unknown, or with stubs for WASI",
+        );
+    }
+    let Some((interface, version)) = import
+        .strip_prefix(PACKAGE)
+        .and_then(|rest| rest.split_once('@'))
+    else {
+        return unknown("a policy imports interfaces of `veilgate:policy` only");
+    };
+    if !version.starts_with(VERSION_LINE) {
+        return unknown(
+            "this gateway speaks version 0.1 of the contract: rebuild the policy with the SDK of this release",
+        );
+    }
+    if BASICS.contains(&interface) {
+        return Ok(());
+    }
+    match interface.parse::<Grant>() {
+        Ok(grant) if spec.grants.contains(&grant) => Ok(()),
+        Ok(grant) => Err(LoadError::NotGranted {
+            policy: spec.name.clone(),
+            interface: import.to_owned(),
+            grant: grant.name().to_owned(),
+        }),
+        Err(_) => unknown("the contract has no such interface in this version"),
+    }
+}
+
+fn hooks(
+    spec: &PolicySpec,
+    engine: &Engine,
+    pre: &InstancePre<HostState>,
+) -> Result<HookIndices, LoadError> {
+    let exports: Vec<String> = pre
+        .component()
+        .component_type()
+        .exports(engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let exported = |interface: &str| {
+        exports.iter().any(|name| {
+            name.strip_prefix(PACKAGE)
+                .and_then(|rest| rest.split_once('@'))
+                .is_some_and(|(name, _)| name == interface)
+        })
+    };
+    // A component of another 0.1 release is found by the exact name of this one: the contract is the same.
+    macro_rules! look_up {
+        ($module:ident, $interface:literal) => {
+            if exported($interface) {
+                let found = $module::GuestIndices::new(pre)
+                    .map_err(|error| contract(spec, $interface, &error))?;
+                Some(found)
+            } else {
+                None
+            }
+        };
+    }
+    let hooks = HookIndices {
+        lifecycle: look_up!(lifecycle, "lifecycle"),
+        request: look_up!(request_hook, "request-hook"),
+        attempt: look_up!(attempt_hook, "attempt-hook"),
+        response: look_up!(response_hook, "response-hook"),
+    };
+    if hooks.request.is_none() && hooks.attempt.is_none() && hooks.response.is_none() {
+        return Err(LoadError::NoHook {
+            policy: spec.name.clone(),
+            expected: HOOKS,
+        });
+    }
+    if hooks.lifecycle.is_none() && !is_empty_config(&spec.config_json) {
+        return Err(LoadError::NotConfigurable {
+            policy: spec.name.clone(),
+        });
+    }
+    Ok(hooks)
+}
+
+fn is_empty_config(json: &str) -> bool {
+    let squeezed: String = json.chars().filter(|c| !c.is_whitespace()).collect();
+    ["{}", "null", ""].contains(&squeezed.as_str())
+}

@@ -1,0 +1,80 @@
+//! What an exchange holds of the shared primitives: breaker permits of its attempts, places in gates.
+//!
+//! Invariant: each is settled exactly once. A permit is settled with its attempt's outcome, or goes back uncounted; a place in a gate
+//! is left when the exchange ends. Both happen by `Drop` at the latest, so a trap or a client that went away cannot leak one.
+
+use crate::decision::AttemptOutcome;
+use crate::primitives::{Breaker, GatePlace, Permit, Settlement};
+
+/// Over all policies and attempts of one exchange.
+pub const MAX_PERMITS: usize = 32;
+/// Places in gates, over all policies of one exchange.
+pub const MAX_PLACES: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Permits {
+    held: Vec<Held>,
+    places: Vec<GatePlace>,
+}
+
+struct Held {
+    attempt: u32,
+    /// What a policy said it is to count as, against what the host would count.
+    count_as: Option<bool>,
+    permit: Permit,
+}
+
+impl Permits {
+    pub(crate) fn is_full(&self) -> bool {
+        self.held.len() >= MAX_PERMITS
+    }
+
+    pub(crate) fn hold(&mut self, attempt: u32, permit: Permit) {
+        self.held.push(Held {
+            attempt,
+            count_as: None,
+            permit,
+        });
+    }
+
+    pub(crate) fn count_as(&mut self, attempt: u32, breaker: &Breaker, key: &str, failure: bool) {
+        let mine = self
+            .held
+            .iter_mut()
+            .filter(|held| held.attempt == attempt && held.permit.is_of(breaker, key));
+        for held in mine {
+            held.count_as = Some(failure);
+        }
+    }
+
+    /// Settles every permit of this attempt.
+    pub(crate) fn settle(&mut self, attempt: u32, outcome: &AttemptOutcome, now_ns: u64) {
+        for held in self.held.extract_if(.., |held| held.attempt == attempt) {
+            let failure = held.count_as.unwrap_or_else(|| outcome.is_failure());
+            held.permit.settle(
+                Settlement {
+                    failure,
+                    latency_us: outcome.latency_us,
+                },
+                now_ns,
+            );
+        }
+    }
+
+    /// An attempt that a policy stopped after another had admitted it.
+    pub(crate) fn abandon(&mut self, attempt: u32) {
+        self.held.retain(|held| held.attempt != attempt);
+    }
+
+    pub(crate) fn abandon_attempts(&mut self) {
+        self.held.clear();
+    }
+
+    pub(crate) fn may_enter(&self) -> bool {
+        self.places.len() < MAX_PLACES
+    }
+
+    pub(crate) fn keep_place(&mut self, place: GatePlace) {
+        self.places.push(place);
+    }
+}

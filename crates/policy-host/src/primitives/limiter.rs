@@ -1,0 +1,148 @@
+//! One named limiter: a bounded table of keys, sharded, one decision under one lock; and the decision over several at once.
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::key::{KeyHash, KeyHasher};
+use super::rate::{RateSpec, RateState, RateVerdict};
+use super::table::KeyTable;
+
+/// Enough that two workers seldom meet; a power of two.
+const SHARDS: usize = 16;
+
+pub(crate) struct Limiter {
+    /// Orders the locks of several limiters.
+    id: u64,
+    spec: RateSpec,
+    hasher: KeyHasher,
+    shards: Box<[Mutex<KeyTable<RateState>>]>,
+}
+
+/// One part of a `take_all`.
+pub(crate) struct Share<'a> {
+    pub(crate) limiter: &'a Limiter,
+    pub(crate) key: &'a str,
+    pub(crate) cost: u64,
+}
+
+impl Limiter {
+    pub(crate) fn new(id: u64, spec: RateSpec, max_keys: usize) -> Self {
+        let per_shard = max_keys.div_ceil(SHARDS);
+        let shards = (0..SHARDS)
+            .map(|_| Mutex::new(KeyTable::with_capacity(per_shard)))
+            .collect();
+        Self {
+            id,
+            spec,
+            hasher: KeyHasher::default(),
+            shards,
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &RateSpec {
+        &self.spec
+    }
+
+    pub(crate) fn take(&self, key: &str, cost: u64, now_ns: u64) -> RateVerdict {
+        let key = self.hasher.hash(key);
+        self.take_in(
+            &mut self.shards[key.shard(SHARDS)].lock(),
+            key,
+            cost,
+            now_ns,
+        )
+    }
+
+    /// What a request of cost 1 would be told. Takes nothing, and makes no entry.
+    pub(crate) fn peek(&self, key: &str, now_ns: u64) -> RateVerdict {
+        let key = self.hasher.hash(key);
+        let state = self.shards[key.shard(SHARDS)]
+            .lock()
+            .peek(key)
+            .unwrap_or_else(|| RateState::fresh(&self.spec));
+        state.peek(&self.spec, now_ns)
+    }
+
+    pub(crate) fn settle(&self, key: &str, delta: i64, now_ns: u64) {
+        let key = self.hasher.hash(key);
+        let mut table = self.shards[key.shard(SHARDS)].lock();
+        let state = self.entry(&mut table, key, now_ns);
+        *state = state.settle(&self.spec, now_ns, delta);
+    }
+
+    fn take_in(
+        &self,
+        table: &mut KeyTable<RateState>,
+        key: KeyHash,
+        cost: u64,
+        now_ns: u64,
+    ) -> RateVerdict {
+        let state = self.entry(table, key, now_ns);
+        let (after, verdict) = state.take(&self.spec, now_ns, cost);
+        *state = after;
+        verdict
+    }
+
+    fn entry<'t>(
+        &self,
+        table: &'t mut KeyTable<RateState>,
+        key: KeyHash,
+        now_ns: u64,
+    ) -> &'t mut RateState {
+        table.slot(key, RateState::fresh(&self.spec), |state| {
+            state.is_idle(&self.spec, now_ns)
+        })
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    pub(crate) fn evicted_live(&self) -> u64 {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().evicted_live())
+            .sum()
+    }
+}
+
+/// All or none, atomically: every shard involved is locked, in one order for everyone, so that no two calls can wait for each other.
+/// The verdict is the tightest: the refusal, or what has least left. None if `shares` is empty.
+pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict> {
+    let keys: Vec<KeyHash> = shares
+        .iter()
+        .map(|share| share.limiter.hasher.hash(share.key))
+        .collect();
+    let place = |at: usize| (shares[at].limiter.id, keys[at].shard(SHARDS));
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    order.sort_by_key(|&at| place(at));
+    order.dedup_by_key(|at| place(*at));
+    let mut locks: Vec<MutexGuard<'_, KeyTable<RateState>>> = order
+        .iter()
+        .map(|&at| shares[at].limiter.shards[keys[at].shard(SHARDS)].lock())
+        .collect();
+
+    let mut undo: Vec<(usize, usize, RateState)> = Vec::with_capacity(shares.len());
+    let mut tightest: Option<RateVerdict> = None;
+    for (at, share) in shares.iter().enumerate() {
+        // The place is in `order`: every place of `shares` is.
+        let lock = order.partition_point(|&other| place(other) < place(at));
+        let before = *share.limiter.entry(&mut locks[lock], keys[at], now_ns);
+        let verdict = share
+            .limiter
+            .take_in(&mut locks[lock], keys[at], share.cost, now_ns);
+        if !verdict.allowed {
+            for (lock, at, before) in undo.into_iter().rev() {
+                *shares[at].limiter.entry(&mut locks[lock], keys[at], now_ns) = before;
+            }
+            return Some(verdict);
+        }
+        undo.push((lock, at, before));
+        if tightest.is_none_or(|tightest| verdict.remaining < tightest.remaining) {
+            tightest = Some(verdict);
+        }
+    }
+    tightest
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! The state that policies share: limiters, gates, breakers. It is right across threads and instances, and outlives a swap of the
+//! policies. A policy names its primitives and says what they enforce; the operator's caps bound how much there can be.
+//!
+//! Invariant: one decision is one atomic step; no guest ever loops on a compare-and-swap.
+
+mod breaker;
+mod circuit;
+mod gate;
+mod key;
+mod limiter;
+mod rate;
+mod registry;
+mod table;
+
+pub use breaker::{BreakerSnapshot, KeySnapshot};
+pub use circuit::CircuitState;
+
+pub use registry::{PrimitiveCaps, Primitives};
+
+pub(crate) use breaker::{Breaker, Permit};
+pub(crate) use circuit::{Admission, RawCircuitSpec, Settlement};
+pub(crate) use gate::{Gate, GatePlace};
+pub(crate) use limiter::{Limiter, Share, take_all};
+pub(crate) use rate::{Algorithm, RateSpec, RateVerdict};
+pub(crate) use registry::DefineError;
+
+/// A specification that makes no sense, or is over a cap; the text names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SpecError(pub(crate) &'static str);

@@ -1,0 +1,231 @@
+//! What the operator says of the host and of one policy. Checked here, before anything is compiled.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::health::FaultRule;
+
+/// A policy's name: it labels metrics and log lines.
+pub const MAX_NAME_BYTES: usize = 64;
+/// A policy's own configuration.
+pub const MAX_CONFIG_BYTES: usize = 1 << 20;
+/// The most fuel one call can be given: seconds of work, which no request may wait for.
+pub const MAX_FUEL: u64 = 10_000_000_000;
+/// The longest deadline of one call.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(10);
+/// The least memory that a component can start in: two pages.
+pub const MIN_MEMORY_BYTES: usize = 128 * 1024;
+
+/// Settings of the host as a whole.
+#[derive(Clone)]
+pub struct HostConfig {
+    /// Threads that call policies: each policy keeps as many warm instances.
+    pub workers: usize,
+    /// Policies that may be loaded at once, in one chain or in several; room for a swap comes on top.
+    pub max_policies: usize,
+    /// The most that any one policy's `Limits::memory_bytes` can be.
+    pub max_memory_bytes: usize,
+    pub max_module_bytes: usize,
+    /// How exactly deadlines are kept; the host's thread wakes this often.
+    pub tick: Duration,
+    pub fault_rule: FaultRule,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            max_policies: 32,
+            max_memory_bytes: 64 << 20,
+            max_module_bytes: 32 << 20,
+            tick: Duration::from_millis(10),
+            fault_rule: FaultRule::default(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+/// What one call of a policy may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one instance, all of it together.
+    pub memory_bytes: usize,
+    /// About one per Wasm instruction. The real limit: the same on every machine.
+    pub fuel: u64,
+    /// The backstop, for a machine so busy that fuel takes long to burn.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 16 << 20,
+            fuel: 10_000_000,
+            deadline: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What becomes of an exchange when its policy fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFault {
+    /// The exchange is answered 503: for policies that guard something.
+    #[default]
+    Deny,
+    /// As if the policy were not there.
+    Skip,
+}
+
+/// A capability that is granted by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Grant {
+    Limits,
+    Breakers,
+    Cache,
+    Upstreams,
+}
+
+impl Grant {
+    pub const ALL: [Grant; 4] = [
+        Grant::Limits,
+        Grant::Breakers,
+        Grant::Cache,
+        Grant::Upstreams,
+    ];
+
+    /// The interface's name in the contract, and the name in the operator's config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Grant::Limits => "limits",
+            Grant::Breakers => "breakers",
+            Grant::Cache => "cache",
+            Grant::Upstreams => "upstreams",
+        }
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} cannot be granted; there are: limits, breakers, cache, upstreams")]
+pub struct UnknownGrant(String);
+
+impl FromStr for Grant {
+    type Err = UnknownGrant;
+
+    fn from_str(name: &str) -> Result<Self, UnknownGrant> {
+        Grant::ALL
+            .into_iter()
+            .find(|grant| grant.name() == name)
+            .ok_or_else(|| UnknownGrant(name.to_owned()))
+    }
+}
+
+/// One policy to load.
+#[derive(Clone)]
+pub struct PolicySpec {
+    pub name: String,
+    /// A component. Text (`.wat`) is not taken.
+    pub wasm: Vec<u8>,
+    /// The policy's own configuration, passed to `configure` as it is.
+    pub config_json: String,
+    pub grants: Vec<Grant>,
+    pub limits: Limits,
+    pub on_fault: OnFault,
+    /// Policies with the same scope share their limiters, gates and breakers. None: the policy's own.
+    pub shared_scope: Option<String>,
+}
+
+impl PolicySpec {
+    /// A policy with nothing granted, the default limits, and `on_fault = deny`.
+    pub fn new(name: impl Into<String>, wasm: Vec<u8>) -> Self {
+        Self {
+            name: name.into(),
+            wasm,
+            config_json: "{}".to_owned(),
+            grants: Vec::new(),
+            limits: Limits::default(),
+            on_fault: OnFault::default(),
+            shared_scope: None,
+        }
+    }
+
+    /// What is wrong with it, if anything.
+    pub(crate) fn problem(&self, host: &HostConfig) -> Option<String> {
+        let limits = &self.limits;
+        let name_ok =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if self.name.is_empty()
+            || self.name.len() > MAX_NAME_BYTES
+            || !self.name.chars().all(name_ok)
+        {
+            return Some("the name must be 1 to 64 of a-z, 0-9, `-` and `_`".into());
+        }
+        if self.config_json.len() > MAX_CONFIG_BYTES {
+            return Some("the configuration must be at most 1 MiB".into());
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&self.config_json) {
+            return Some(format!("the configuration is not JSON: {error}"));
+        }
+        if limits.memory_bytes < MIN_MEMORY_BYTES || limits.memory_bytes > host.max_memory_bytes {
+            return Some(format!(
+                "the memory limit must be {MIN_MEMORY_BYTES} to {} bytes (`max_memory_bytes` of the host)",
+                host.max_memory_bytes
+            ));
+        }
+        if limits.fuel == 0 || limits.fuel > MAX_FUEL {
+            return Some(format!("the fuel limit must be 1 to {MAX_FUEL}"));
+        }
+        if limits.deadline.is_zero() || limits.deadline > MAX_DEADLINE {
+            return Some("the deadline must be above zero and at most 10 s".into());
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_grant_is_found_by_its_name() {
+        for grant in Grant::ALL {
+            assert_eq!(grant.name().parse(), Ok(grant));
+        }
+        assert_eq!(
+            "kv".parse::<Grant>().unwrap_err().to_string(),
+            "\"kv\" cannot be granted; there are: limits, breakers, cache, upstreams"
+        );
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        let host = HostConfig::default();
+        let check = |change: &dyn Fn(&mut PolicySpec), word: &str| {
+            let mut spec = PolicySpec::new("p", Vec::new());
+            change(&mut spec);
+            let problem = spec.problem(&host).unwrap_or_default();
+            assert!(problem.contains(word), "{word}: {problem}");
+        };
+        assert_eq!(PolicySpec::new("p", Vec::new()).problem(&host), None);
+        check(&|s| s.name = String::new(), "name");
+        check(&|s| s.name = "Bad name".into(), "name");
+        check(&|s| s.config_json = "{".into(), "JSON");
+        check(
+            &|s| s.config_json = format!("\"{}\"", "x".repeat(MAX_CONFIG_BYTES)),
+            "1 MiB",
+        );
+        check(&|s| s.limits.memory_bytes = 1, "memory");
+        check(&|s| s.limits.memory_bytes = usize::MAX, "memory");
+        check(&|s| s.limits.fuel = 0, "fuel");
+        check(&|s| s.limits.deadline = Duration::ZERO, "deadline");
+    }
+}

@@ -1,0 +1,142 @@
+//! What the host keeps in the store of one instance: the exchange it is lent, its handles, its budgets.
+//!
+//! Invariant: an idle instance holds a vacant exchange; the caller's is swapped in for the length of one call.
+
+use std::sync::Arc;
+
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+
+use crate::clock::Clock;
+use crate::error::HostRefusal;
+use crate::exchange::ExchangeContext;
+use crate::primitives::Primitives;
+
+/// Handles of limiters, gates and breakers that one instance may hold: they are defined once, when it is configured.
+const MAX_HANDLES: usize = 192;
+/// Bytes a guest may have the host allocate for the arguments of one of its calls: a large response with its headers.
+pub(crate) const HOST_CALL_BYTES: usize = 4 << 20;
+/// Elements of all tables of one store; a table entry is a pointer of the host's.
+const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+/// What every instance of one policy shares.
+pub(crate) struct Shared {
+    pub(crate) policy: Arc<str>,
+    /// Under which the policy's primitives are found.
+    pub(crate) scope: String,
+    pub(crate) primitives: Arc<Primitives>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+pub(crate) struct HostState {
+    pub(crate) exchange: ExchangeContext,
+    pub(crate) handles: ResourceTable,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: LogBudget,
+    pub(crate) memory: MemoryBudget,
+}
+
+impl HostState {
+    pub(crate) fn new(shared: Arc<Shared>, memory_bytes: usize) -> Self {
+        let mut handles = ResourceTable::new();
+        handles.set_max_capacity(MAX_HANDLES);
+        Self {
+            exchange: ExchangeContext::vacant(),
+            handles,
+            shared,
+            log: LogBudget::default(),
+            memory: MemoryBudget {
+                limit: memory_bytes,
+                used: 0,
+                refused: false,
+            },
+        }
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.shared.clock.monotonic_ns()
+    }
+
+    /// Swaps the caller's exchange in, or out again.
+    pub(crate) fn swap(&mut self, exchange: &mut ExchangeContext) {
+        std::mem::swap(&mut self.exchange, exchange);
+    }
+
+    pub(crate) fn begin_call(&mut self) {
+        self.log = LogBudget::default();
+        self.memory.refused = false;
+    }
+}
+
+/// How much one call may still log.
+pub(crate) struct LogBudget {
+    pub(crate) lines: u32,
+    pub(crate) bytes: usize,
+    pub(crate) dropped: u32,
+}
+
+impl Default for LogBudget {
+    fn default() -> Self {
+        Self {
+            lines: crate::host::log::MAX_LINES_PER_CALL,
+            bytes: crate::host::log::MAX_BYTES_PER_CALL,
+            dropped: 0,
+        }
+    }
+}
+
+/// The linear memory of one store, all of its memories together.
+pub(crate) struct MemoryBudget {
+    limit: usize,
+    used: usize,
+    /// In the current call: a trap that follows is a fault of memory.
+    pub(crate) refused: bool,
+}
+
+impl ResourceLimiter for MemoryBudget {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Err(error)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE_ELEMENTS)
+    }
+
+    fn instances(&self) -> usize {
+        32
+    }
+
+    fn tables(&self) -> usize {
+        16
+    }
+
+    fn memories(&self) -> usize {
+        8
+    }
+}
+
+/// A handle that the guest made up, or one that it dropped.
+pub(crate) fn unknown_handle() -> wasmtime::Error {
+    wasmtime::Error::from(HostRefusal("a handle that is not there"))
+}
