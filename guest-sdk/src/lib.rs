@@ -40,6 +40,7 @@ mod policy;
 mod problem;
 mod request;
 mod response;
+mod status;
 pub mod testing;
 pub mod upstreams;
 
@@ -49,6 +50,7 @@ pub use policy::Policy;
 pub use problem::Problem;
 pub use request::{Identity, Request, RequestInfo, RequestView};
 pub use response::{Response, Source};
+pub use status::StatusSet;
 
 /// The host's clock and randomness. A guest has no other.
 pub mod host {

@@ -71,8 +71,8 @@ impl Match {
             })
             && any(&self.host, |host| host_matches(host, request.authority()))
             && self.header.iter().all(|(name, test)| match test {
-                HeaderTest::Present => request.header(name).is_some(),
-                HeaderTest::Absent => request.header(name).is_none(),
+                HeaderTest::Present => request.has_header(name),
+                HeaderTest::Absent => !request.has_header(name),
                 HeaderTest::Equals(text) => {
                     request.header_all(name).iter().any(|value| value == text)
                 }

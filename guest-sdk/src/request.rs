@@ -17,6 +17,8 @@ pub trait RequestView {
     /// The first value of a field; `name` in lower case.
     fn header(&self, name: &str) -> Option<String>;
     fn header_all(&self, name: &str) -> Vec<String>;
+    /// Whether the field is there at all, be its value UTF-8 or not.
+    fn has_header(&self, name: &str) -> bool;
     fn query(&self, name: &str) -> Option<String>;
     /// A note that an earlier hook of this exchange left.
     fn attr(&self, key: &str) -> Option<String>;
@@ -103,6 +105,10 @@ impl RequestView for Request {
 
     fn header_all(&self, name: &str) -> Vec<String> {
         request::header_all(name)
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        request::header_bytes(name).is_some()
     }
 
     fn query(&self, name: &str) -> Option<String> {

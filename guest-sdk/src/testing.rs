@@ -122,6 +122,10 @@ impl RequestView for FakeRequest {
         fields.map(|(_, value)| value.clone()).collect()
     }
 
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(known, _)| known == name)
+    }
+
     fn query(&self, name: &str) -> Option<String> {
         self.query.get(name).cloned()
     }
