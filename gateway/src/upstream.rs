@@ -20,6 +20,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

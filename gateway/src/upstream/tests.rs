@@ -1,1 +1,1 @@
-
+//! Upstreams against real servers on loopback.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use policy_host::upstream::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};
+use policy_host::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};
 
 use super::health::Standing;
 use super::stats::Window;
