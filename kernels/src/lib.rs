@@ -1,1 +1,17 @@
-//! kernels
+//! The engine that computes on ciphertexts: a trait with a few batched operations, its backends, and the runner that
+//! puts whole programs through them.
+//!
+//! Every operation takes a key index per ciphertext: one batch mixes clients, programs and requests. The `cpu`
+//! backend is the definition of correct. This crate knows no network, no tenant and no file.
+
+pub mod backend;
+pub mod cpu;
+pub mod direct;
+mod engine;
+mod ring;
+#[cfg(test)]
+mod testing;
+
+pub use backend::{Backend, KernelError, LweBatch, LweSum, RingInput, RingSum, SmallBatch, Table};
+pub use cpu::CpuBackend;
+pub use engine::{Compiled, Engine, Job, MAX_CIPHERTEXTS, Timings};

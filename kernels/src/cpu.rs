@@ -1,0 +1,206 @@
+//! The `cpu` backend: tfhe-rs's arithmetic on all cores. The definition of correct.
+//!
+//! What it does beyond calling tfhe-rs ciphertext by ciphertext: a keyswitch streams its 30 MB key once for a block of
+//! ciphertexts, and a bootstrap key is streamed once for a few of them, grouped by key, whatever requests they are of.
+
+use std::sync::Arc;
+
+use fhe::params::{LWE_WORDS, SMALL_WORDS};
+use fhe::{EvaluationKey, ParamSet};
+use rayon::prelude::*;
+
+use crate::backend::*;
+
+mod bootstrap;
+mod hide;
+mod key;
+mod keyswitch;
+mod linear;
+
+pub use key::CpuKey;
+
+#[derive(Debug)]
+pub struct CpuBackend {
+    pool: rayon::ThreadPool,
+}
+
+impl CpuBackend {
+    /// With so many worker threads, or one for each core.
+    pub fn new(threads: Option<usize>) -> Result<Self, KernelError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.unwrap_or(0))
+            .thread_name(|index| format!("fhe-{index}"))
+            .build()
+            .map_err(|e| KernelError::Threads(e.to_string()))?;
+        Ok(Self { pool })
+    }
+
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Batches of one key, at most `most` long, and short enough that every thread has one.
+    fn blocks(&self, keys: &[u32], most: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by_key(|&index| keys[index]);
+        let each = keys.len().div_ceil(self.threads()).clamp(1, most);
+        let groups = order.chunk_by(|&a, &b| keys[a] == keys[b]);
+        groups
+            .flat_map(|group| group.chunks(each))
+            .map(<[usize]>::to_vec)
+            .collect()
+    }
+}
+
+/// The key of a block: all its ciphertexts have the same.
+fn key_of<'k>(
+    keys: &'k [Arc<CpuKey>],
+    of: &[u32],
+    block: &[usize],
+) -> Result<&'k CpuKey, KernelError> {
+    let index = block
+        .first()
+        .and_then(|&first| of.get(first))
+        .ok_or(KernelError::Shape("an empty block"))?;
+    keys.get(*index as usize)
+        .map(Arc::as_ref)
+        .ok_or(KernelError::Shape("there is no such key"))
+}
+
+fn check_len(words: usize, ciphertexts: usize, each: usize) -> Result<(), KernelError> {
+    if words == ciphertexts * each {
+        Ok(())
+    } else {
+        Err(KernelError::Shape("words and ciphertexts do not match"))
+    }
+}
+
+/// Puts each block's ciphertexts where they belong.
+fn scatter<T: Copy>(target: &mut [T], each: usize, blocks: &[Vec<usize>], parts: &[Vec<T>]) {
+    for (block, part) in blocks.iter().zip(parts) {
+        for (&index, words) in block.iter().zip(part.chunks_exact(each)) {
+            target[index * each..][..each].copy_from_slice(words);
+        }
+    }
+}
+
+impl Backend for CpuBackend {
+    type Key = CpuKey;
+
+    fn name(&self) -> String {
+        format!("cpu, {} threads", self.threads())
+    }
+
+    fn expand(&self, key: &EvaluationKey) -> Result<CpuKey, KernelError> {
+        self.pool.install(|| CpuKey::expand(key))
+    }
+
+    fn expanded_bytes(&self, set: ParamSet) -> usize {
+        CpuKey::bytes_of(set)
+    }
+
+    fn ring_linear(
+        &self,
+        inputs: &[RingInput<'_>],
+        sums: &[RingSum<'_>],
+    ) -> Result<LweBatch, KernelError> {
+        let keys = linear::check_ring(inputs, sums)?;
+        let mut out = LweBatch::zeros(keys);
+        self.pool.install(|| {
+            let targets = out.words.par_chunks_exact_mut(LWE_WORDS).zip(sums);
+            targets.for_each(|(target, sum)| linear::ring_sum(&inputs[sum.input], sum, target));
+        });
+        Ok(out)
+    }
+
+    fn linear(&self, inputs: &LweBatch, sums: &[LweSum<'_>]) -> Result<LweBatch, KernelError> {
+        check_len(inputs.words.len(), inputs.len(), LWE_WORDS)?;
+        linear::check_sums(inputs, sums)?;
+        let mut out = LweBatch::zeros(sums.iter().map(|sum| sum.key).collect());
+        self.pool.install(|| {
+            let targets = out.words.par_chunks_exact_mut(LWE_WORDS).zip(sums);
+            targets.for_each(|(target, sum)| linear::sum(inputs, sum, target));
+        });
+        Ok(out)
+    }
+
+    fn hide(
+        &self,
+        keys: &[Arc<CpuKey>],
+        batch: &mut LweBatch,
+        flooding: &[u32],
+        seed: [u8; 32],
+    ) -> Result<(), KernelError> {
+        check_len(batch.words.len(), batch.len(), LWE_WORDS)?;
+        if flooding.len() != batch.len() || flooding.iter().any(|&bound| bound > 62) {
+            return Err(KernelError::Shape(
+                "one flooding bound below 2^63 for each ciphertext",
+            ));
+        }
+        if batch.keys.iter().any(|&key| key as usize >= keys.len()) {
+            return Err(KernelError::Shape("there is no such key"));
+        }
+        let of = &batch.keys;
+        self.pool.install(|| {
+            batch
+                .words
+                .par_chunks_exact_mut(LWE_WORDS)
+                .enumerate()
+                .for_each(|(index, ciphertext)| {
+                    let key = &keys[of[index] as usize];
+                    hide::hide(key, ciphertext, flooding[index], &seed, index as u64);
+                });
+        });
+        Ok(())
+    }
+
+    fn keyswitch(&self, keys: &[Arc<CpuKey>], batch: &LweBatch) -> Result<SmallBatch, KernelError> {
+        check_len(batch.words.len(), batch.len(), LWE_WORDS)?;
+        let blocks = self.blocks(&batch.keys, keyswitch::BLOCK);
+        let run = |block: &Vec<usize>| {
+            let key = key_of(keys, &batch.keys, block)?.bootstrap()?;
+            Ok(keyswitch::block(&key.keyswitch, batch, block))
+        };
+        let parts: Vec<Vec<u32>> = self.pool.install(|| {
+            blocks
+                .par_iter()
+                .map(run)
+                .collect::<Result<_, KernelError>>()
+        })?;
+        let mut out = SmallBatch::zeros(batch.keys.clone());
+        scatter(&mut out.words, SMALL_WORDS, &blocks, &parts);
+        Ok(out)
+    }
+
+    fn bootstrap(
+        &self,
+        keys: &[Arc<CpuKey>],
+        batch: &SmallBatch,
+        tables: &[&Table],
+        uses: &[u32],
+    ) -> Result<LweBatch, KernelError> {
+        check_len(batch.words.len(), batch.len(), SMALL_WORDS)?;
+        if uses.len() != batch.len() || uses.iter().any(|&table| table as usize >= tables.len()) {
+            return Err(KernelError::Shape(
+                "one table that is there for each ciphertext",
+            ));
+        }
+        let blocks = self.blocks(&batch.keys, bootstrap::BLOCK);
+        let run = |block: &Vec<usize>| {
+            let key = key_of(keys, &batch.keys, block)?.bootstrap()?;
+            Ok(bootstrap::block(key, batch, block, tables, uses))
+        };
+        let parts: Vec<Vec<u64>> = self.pool.install(|| {
+            blocks
+                .par_iter()
+                .map(run)
+                .collect::<Result<_, KernelError>>()
+        })?;
+        let mut out = LweBatch::zeros(batch.keys.clone());
+        scatter(&mut out.words, LWE_WORDS, &blocks, &parts);
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests;
