@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::run::{cargo, heading, run, target_dir};
+use crate::process::{cargo, complete, heading, target_dir};
 use crate::{prerequisites, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     prerequisites::check()?;
     heading("building the policies and the benchmarks");
     let policies = wasm::build_policies(root)?;
-    run(
+    complete(
         "build",
         cargo(root).args([
             "build",
@@ -36,5 +36,5 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         bench.arg("--policies").arg(directory);
     }
     bench.args(args);
-    run("bench", &mut bench)
+    complete("bench", &mut bench)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::run::{cargo, heading, run, target_dir};
+use crate::process::{cargo, complete, heading, target_dir};
 use crate::{prerequisites, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
@@ -36,7 +36,7 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if !dev {
         build.arg("--release");
     }
-    run("build", &mut build)?;
+    complete("build", &mut build)?;
 
     let binaries = target_dir(root).join(if dev { "debug" } else { "release" });
     let mut story = Command::new(binaries.join("demo"));
@@ -52,5 +52,5 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if args.iter().any(|argument| argument == "--keep") {
         story.arg("--keep");
     }
-    run("demo", &mut story)
+    complete("demo", &mut story)
 }

@@ -4,7 +4,7 @@ mod bench;
 mod demo;
 mod layers;
 mod prerequisites;
-mod run;
+mod process;
 mod test;
 mod tidy;
 mod wasm;

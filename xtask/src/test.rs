@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::run::{cargo, heading, run};
+use crate::process::{cargo, complete, heading};
 use crate::{demo, prerequisites, tidy, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
@@ -22,14 +22,14 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         .ok_or("no policy was built")?
         .to_path_buf();
     heading("tests of the workspace");
-    run(
+    complete(
         "cargo test",
         cargo(root)
             .args(["test", "--workspace"])
             .env("VEILGATE_POLICIES_DIR", &directory),
     )?;
     heading("the gateway without its FHE core still builds");
-    run(
+    complete(
         "cargo check",
         cargo(root).args([
             "check",

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{run, target_dir};
+use crate::process::{complete, target_dir};
 use toolchain::{TARGET, Toolchain};
 
 /// What ships: the package and the name its component gets.
@@ -44,7 +44,7 @@ pub fn build_policies(root: &Path) -> Result<Vec<Built>, String> {
         "CARGO_ENCODED_RUSTFLAGS",
         guest_flags(root, &toolchain).join("\x1f"),
     );
-    run("the policies' core modules", &mut build)?;
+    complete("the policies' core modules", &mut build)?;
 
     let out = target_dir(root).join("policies");
     fs::create_dir_all(&out)
@@ -73,7 +73,7 @@ pub fn check_fhe_client(root: &Path) -> Result<(), String> {
     let target = guest_target_dir(root);
     let mut check = guest_cargo(root, &toolchain, &target);
     check.args(["check", "--quiet", "-p", "fhe", "--lib", "--target", TARGET]);
-    run("fhe for wasm32-unknown-unknown", &mut check)
+    complete("fhe for wasm32-unknown-unknown", &mut check)
 }
 
 fn guest_target_dir(root: &Path) -> PathBuf {
@@ -85,7 +85,7 @@ fn guest_target_dir(root: &Path) -> PathBuf {
 
 /// cargo with the guests' compiler, and without what the user set for the host's.
 fn guest_cargo(root: &Path, toolchain: &Toolchain, target: &Path) -> Command {
-    let mut cargo = crate::run::cargo(root);
+    let mut cargo = crate::process::cargo(root);
     for setting in [
         "RUSTFLAGS",
         "CARGO_ENCODED_RUSTFLAGS",

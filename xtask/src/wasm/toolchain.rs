@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::run::in_ci;
+use crate::process::in_ci;
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
 

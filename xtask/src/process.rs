@@ -27,7 +27,7 @@ pub fn in_ci() -> bool {
 }
 
 /// Runs to the end; an error names the command and how it ended.
-pub fn run(what: &str, command: &mut Command) -> Result<(), String> {
+pub fn complete(what: &str, command: &mut Command) -> Result<(), String> {
     let began = Instant::now();
     let status = command
         .status()
