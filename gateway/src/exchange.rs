@@ -5,7 +5,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
 
 use crate::error::Kind;
 
@@ -24,6 +27,15 @@ impl Protocol {
             Self::H1 => "h1",
             Self::H2 => "h2",
             Self::H3 => "h3",
+        }
+    }
+
+    /// The protocol of a request.
+    pub fn of(version: http::Version) -> Self {
+        match version {
+            http::Version::HTTP_3 => Self::H3,
+            http::Version::HTTP_2 => Self::H2,
+            _ => Self::H1,
         }
     }
 
@@ -54,16 +66,108 @@ impl fmt::Debug for RequestId {
 }
 
 /// The connection that an exchange came on. One per connection, shared by its exchanges.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Client {
     pub addr: SocketAddr,
-    /// The gateway's own address that was reached.
-    pub local: SocketAddr,
-    pub protocol: Protocol,
     pub tls: bool,
     pub sni: Option<Arc<str>>,
-    /// The name in the client's certificate, where the listener asked for one.
+    /// The DNS name in the client's certificate, where the listener asked for one.
     pub peer: Option<Arc<str>>,
+    /// The value of `x-forwarded-for`, made once.
+    pub forwarded_for: HeaderValue,
+    /// The value of `alt-svc` on answers, if the listener announces h3.
+    pub alt_svc: Option<HeaderValue>,
+    pub activity: Activity,
+}
+
+impl Client {
+    /// A connection from `addr` that nothing more is known of.
+    pub fn new(addr: SocketAddr, tls: bool) -> Self {
+        // A dual-stack socket shows IPv4 clients as mapped addresses.
+        let ip = addr.ip().to_canonical();
+        let forwarded_for =
+            HeaderValue::try_from(ip.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self {
+            addr: SocketAddr::new(ip, addr.port()),
+            tls,
+            sni: None,
+            peer: None,
+            forwarded_for,
+            alt_svc: None,
+            activity: Activity::new(),
+        }
+    }
+}
+
+/// What a connection is doing, for its idle and header timeouts. Times are milliseconds since it began.
+#[derive(Debug)]
+pub struct Activity {
+    began: Instant,
+    in_flight: AtomicUsize,
+    /// When the last exchange ended (or the connection began).
+    quiet_since: AtomicU64,
+    /// When the first byte after that arrived; 0 for none yet.
+    heard_at: AtomicU64,
+}
+
+/// What a connection that serves nothing is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quiet {
+    /// An exchange is in flight.
+    Busy,
+    /// Nothing came for so long.
+    Silent(Duration),
+    /// A request's head began to arrive so long ago, and is not complete.
+    Hearing(Duration),
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            quiet_since: AtomicU64::new(0),
+            heard_at: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// An exchange began.
+    pub fn begin(&self) {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An exchange ended.
+    pub fn end(&self) {
+        self.quiet_since.store(self.now(), Ordering::Release);
+        self.heard_at.store(0, Ordering::Release);
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Bytes arrived.
+    pub fn heard(&self) {
+        if self.in_flight.load(Ordering::Acquire) == 0 && self.heard_at.load(Ordering::Acquire) == 0
+        {
+            self.heard_at.store(self.now().max(1), Ordering::Release);
+        }
+    }
+
+    /// Whether an exchange was ever begun on this connection, and what it does now.
+    pub fn quiet(&self) -> Quiet {
+        if self.in_flight.load(Ordering::Acquire) > 0 {
+            return Quiet::Busy;
+        }
+        let now = self.now();
+        match self.heard_at.load(Ordering::Acquire) {
+            0 => Quiet::Silent(Duration::from_millis(
+                now.saturating_sub(self.quiet_since.load(Ordering::Acquire)),
+            )),
+            heard => Quiet::Hearing(Duration::from_millis(now.saturating_sub(heard))),
+        }
+    }
 }
 
 /// Where a response came from.

@@ -25,7 +25,10 @@
 pub mod body;
 pub mod cache;
 pub mod config;
+pub mod drain;
 pub mod error;
 pub mod exchange;
+pub mod listener;
+pub mod pipeline;
 pub mod telemetry;
 pub mod upstream;

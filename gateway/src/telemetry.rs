@@ -10,7 +10,7 @@ mod logs;
 mod prometheus;
 
 pub use self::access_log::{AccessLog, Sink};
-pub use self::exchanges::ExchangeMetrics;
+pub use self::exchanges::{ExchangeMetrics, InFlight};
 pub use self::line::ExchangeLine;
 pub use self::logs::init_logs;
 pub use self::prometheus::{MetricsError, MetricsHandle, install_metrics};

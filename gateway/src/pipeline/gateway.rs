@@ -1,0 +1,99 @@
+//! What all exchanges share: built once by `app.rs`, read by every stage.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+
+use super::{RecordSink, Routes};
+use crate::body::Body;
+use crate::config::LimitsConfig;
+use crate::drain::Tally;
+use crate::error::ProxyError;
+use crate::exchange::Protocol;
+use crate::telemetry::{AccessLog, ExchangeMetrics};
+use crate::upstream::Upstreams;
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// In `Via`, `Cache-Status` and the log.
+    pub name: String,
+    pub limits: Arc<LimitsConfig>,
+    pub routes: Routes,
+    pub upstreams: Arc<Upstreams>,
+    pub fhe: Option<Arc<dyn Service>>,
+    pub records: Option<Arc<dyn RecordSink>>,
+    /// How long a durable route waits for its record.
+    pub durable_timeout: Duration,
+    pub access_log: Option<AccessLog>,
+}
+
+/// A handler inside the gateway.
+pub trait Service: Send + Sync {
+    fn call(
+        &self,
+        request: Request<Body>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send + '_>>;
+}
+
+/// The shared state of all exchanges.
+pub struct Gateway {
+    pub name: String,
+    pub limits: Arc<LimitsConfig>,
+    pub routes: Routes,
+    pub upstreams: Arc<Upstreams>,
+    pub fhe: Option<Arc<dyn Service>>,
+    pub records: Option<Arc<dyn RecordSink>>,
+    pub durable_timeout: Duration,
+    pub access_log: Option<AccessLog>,
+    pub metrics: ExchangeMetrics,
+    pub exchanges: Tally,
+    via: [HeaderValue; 3],
+    ready: AtomicBool,
+}
+
+impl Gateway {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let via = [Protocol::H1, Protocol::H2, Protocol::H3].map(|protocol| {
+            let text = format!("{} {}", protocol.via(), parts.name);
+            // The config lets only names through that can stand in a header.
+            HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("1.1 veilgate"))
+        });
+        Arc::new(Self {
+            exchanges: Tally::new(parts.limits.max_exchanges),
+            name: parts.name,
+            limits: parts.limits,
+            routes: parts.routes,
+            upstreams: parts.upstreams,
+            fhe: parts.fhe,
+            records: parts.records,
+            durable_timeout: parts.durable_timeout,
+            access_log: parts.access_log,
+            metrics: ExchangeMetrics::new(),
+            via,
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn via(&self, protocol: Protocol) -> HeaderValue {
+        let [h1, h2, h3] = &self.via;
+        match protocol {
+            Protocol::H1 => h1,
+            Protocol::H2 => h2,
+            Protocol::H3 => h3,
+        }
+        .clone()
+    }
+
+    /// Whether traffic should be sent here: true once all listeners listen, false from the first moment of a stop.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+}

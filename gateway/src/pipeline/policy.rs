@@ -1,0 +1,208 @@
+//! The policy stages: the request and the response lent to the route's chain, and its decisions read back.
+//!
+//! Calls are synchronous, on warm instances, on this thread; what a policy may not do it cannot do, so nothing is checked again
+//! here but what the pipeline itself needs.
+
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Response};
+use policy_host::{
+    Attempt, AttemptChoice, AttemptOutcome, ExchangeContext, Identity, LocalResponse, Outcome,
+    RequestInfo, RequestParts, ResponseParts, Unavailable, Verdict,
+};
+
+use super::normalize::Head;
+use super::record::Account;
+use super::{Answer, Gateway, Route};
+use crate::body::Body;
+use crate::error::{Kind, ProxyError, Side};
+use crate::exchange::{Client, Source};
+
+/// One exchange on its route.
+pub(super) struct Stage<'e> {
+    pub gateway: &'e Arc<Gateway>,
+    pub account: &'e mut Account,
+    pub route: Arc<Route>,
+    pub context: ExchangeContext,
+}
+
+impl<'e> Stage<'e> {
+    pub(super) fn begin(
+        gateway: &'e Arc<Gateway>,
+        client: &Client,
+        account: &'e mut Account,
+        route: Arc<Route>,
+        head: Head,
+    ) -> Self {
+        let request = RequestParts {
+            method: head.method,
+            path_and_query: head.target.as_str().to_owned(),
+            authority: head.authority,
+            headers: head.headers,
+        };
+        let identity = match &client.peer {
+            Some(peer) => Identity {
+                tenant: None,
+                subject: Some(peer.to_string()),
+                method: "mtls".into(),
+            },
+            None => Identity::default(),
+        };
+        let info = RequestInfo {
+            id: account.summary.id.to_string(),
+            client: client.addr,
+            protocol: account.summary.protocol.name(),
+            tls: client.tls,
+            sni: client.sni.as_deref().map(str::to_owned),
+            route: route.name.clone(),
+            received_ms: account.summary.received_ms,
+            identity,
+        };
+        let context = ExchangeContext::new(request, info, Some(gateway.upstreams.clone()));
+        Self {
+            gateway,
+            account,
+            route,
+            context,
+        }
+    }
+
+    /// Request hooks. An answer means that no upstream is asked.
+    pub(super) fn on_request(&mut self) -> Result<Option<Answer>, ProxyError> {
+        if self.route.chain.is_empty() {
+            return Ok(None);
+        }
+        let outcome = self.route.chain.on_request(&mut self.context);
+        self.note_reasons();
+        match outcome {
+            Outcome::Continue => Ok(None),
+            Outcome::Respond(local) => Ok(Some(local_answer(local))),
+            Outcome::Defer => Err(no_queue()),
+            Outcome::Unavailable(unavailable) => Err(unavailable_policy(&unavailable)),
+        }
+    }
+
+    /// Response hooks, whatever the response's source. A policy may answer something else instead.
+    pub(super) fn on_response(mut self, answer: Answer) -> Result<Answer, ProxyError> {
+        if !self
+            .route
+            .chain
+            .policies()
+            .iter()
+            .any(|policy| policy.has_response_hook())
+        {
+            return Ok(answer);
+        }
+        let (parts, body) = answer.response.into_parts();
+        self.context.response = Some(ResponseParts {
+            status: parts.status,
+            headers: parts.headers,
+            source: seen_as(answer.source),
+        });
+        let outcome = self.route.chain.on_response(&mut self.context);
+        self.note_reasons();
+        let seen = self.context.response.take();
+        match (outcome, seen) {
+            (Outcome::Continue, Some(seen)) => {
+                let mut response = Response::new(body);
+                *response.status_mut() = seen.status;
+                *response.headers_mut() = seen.headers;
+                Ok(Answer {
+                    response,
+                    source: answer.source,
+                })
+            }
+            (Outcome::Continue, None) => Err(ProxyError::internal(
+                "the policies did not give the response back",
+            )),
+            (Outcome::Respond(local), _) => Ok(local_answer(local)),
+            (Outcome::Defer, _) => Err(no_queue()),
+            (Outcome::Unavailable(unavailable), _) => Err(unavailable_policy(&unavailable)),
+        }
+    }
+
+    pub(super) fn before_attempt(&mut self, attempt: &Attempt) -> AttemptChoice {
+        let choice = self.route.chain.before_attempt(&mut self.context, attempt);
+        self.note_reasons();
+        choice
+    }
+
+    pub(super) fn after_attempt(&mut self, attempt: &Attempt, outcome: &AttemptOutcome) -> Verdict {
+        let verdict = self
+            .route
+            .chain
+            .after_attempt(&mut self.context, attempt, outcome);
+        self.note_reasons();
+        verdict
+    }
+
+    pub(super) fn has_attempt_hooks(&self) -> bool {
+        self.route
+            .chain
+            .policies()
+            .iter()
+            .any(|policy| policy.has_attempt_hook())
+    }
+
+    /// The request's target as the policies left it.
+    pub(super) fn target(&self) -> Result<PathAndQuery, ProxyError> {
+        PathAndQuery::try_from(self.context.request.path_and_query.as_str()).map_err(|error| {
+            ProxyError::internal("a policy left a path that cannot be sent").because(error)
+        })
+    }
+
+    /// The header fields to send; they are kept only where somebody may still look at them.
+    pub(super) fn take_headers(&mut self, for_the_last_time: bool) -> HeaderMap {
+        if for_the_last_time && self.route.chain.is_empty() && !self.route.may_cache {
+            std::mem::take(&mut self.context.request.headers)
+        } else {
+            self.context.request.headers.clone()
+        }
+    }
+
+    fn note_reasons(&mut self) {
+        for reason in self.context.reasons.drain(..) {
+            self.account
+                .summary
+                .reasons
+                .push(format!("{}: {}", reason.policy, reason.text));
+        }
+    }
+}
+
+/// A policy's own answer.
+pub(super) fn local_answer(local: LocalResponse) -> Answer {
+    let mut response = Response::new(Body::full(local.body));
+    *response.status_mut() = local.status;
+    *response.headers_mut() = local.headers;
+    Answer {
+        response,
+        source: Source::Local,
+    }
+}
+
+/// 503: a policy that guards the route could not decide.
+pub(super) fn unavailable_policy(unavailable: &Unavailable) -> ProxyError {
+    ProxyError::new(
+        Kind::HttpRequestDenied,
+        Side::Gateway,
+        unavailable.to_string(),
+    )
+}
+
+fn no_queue() -> ProxyError {
+    let detail =
+        "a policy deferred the request, and this gateway has no queue for deferred requests";
+    ProxyError::new(Kind::ProxyConfigurationError, Side::Gateway, detail)
+}
+
+fn seen_as(source: Source) -> policy_host::Source {
+    match source {
+        Source::Upstream => policy_host::Source::Upstream,
+        Source::Cache => policy_host::Source::Cache,
+        Source::StaleCache => policy_host::Source::StaleCache,
+        Source::Fhe => policy_host::Source::Fhe,
+        Source::Local => policy_host::Source::Local,
+    }
+}
