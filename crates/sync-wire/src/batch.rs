@@ -22,7 +22,7 @@ pub struct SealedBatch {
 }
 
 /// Gathers records in order of their numbers; a number left out becomes part of a gap.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BatchBuilder {
     first_seq: Seq,
     next_seq: Seq,
