@@ -91,15 +91,14 @@ impl Settings {
     }
 
     fn relative_to(mut self, base: &Path) -> Self {
-        for path in [
+        let mut paths = [
             &mut self.store,
             &mut self.cert,
             &mut self.key,
             &mut self.client_ca,
-        ] {
-            if let Some(path) = path {
-                *path = base.join(&*path);
-            }
+        ];
+        for path in paths.iter_mut().filter_map(|path| path.as_mut()) {
+            *path = base.join(&*path);
         }
         self
     }
