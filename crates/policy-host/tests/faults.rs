@@ -25,22 +25,35 @@ fn check(wasm: Vec<u8>, kind: FaultKind, change: impl Fn(&mut PolicySpec)) {
             (_, other) => panic!("{on_fault:?}: {other:?}"),
         }
         assert_eq!(exchange.request.headers["x-kept"], "1");
-        let counted = policy.stats().faults.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>();
+        let counted = policy
+            .stats()
+            .faults
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect::<Vec<_>>();
         assert_eq!(counted, [(kind, 1)]);
     }
 }
 
 #[test]
 fn a_loop_without_end_runs_out_of_fuel() {
-    check(bare("(loop $on (br $on)) (unreachable)"), FaultKind::Fuel, |_| {});
+    check(
+        bare("(loop $on (br $on)) (unreachable)"),
+        FaultKind::Fuel,
+        |_| {},
+    );
 }
 
 #[test]
 fn a_call_past_its_deadline_ends_though_it_has_fuel() {
-    check(bare("(loop $on (br $on)) (unreachable)"), FaultKind::Deadline, |spec| {
-        spec.limits.fuel = 10_000_000_000;
-        spec.limits.deadline = Duration::from_millis(5);
-    });
+    check(
+        bare("(loop $on (br $on)) (unreachable)"),
+        FaultKind::Deadline,
+        |spec| {
+            spec.limits.fuel = 10_000_000_000;
+            spec.limits.deadline = Duration::from_millis(5);
+        },
+    );
 }
 
 #[test]
@@ -55,11 +68,14 @@ fn a_trap_and_a_recursion_without_end_are_traps() {
 
 #[test]
 fn allocating_without_end_is_a_fault_of_memory() {
-    let greedy = "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
+    let greedy =
+        "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
     check(bare(greedy), FaultKind::Memory, |_| {});
     // A memory that is too large from the start is refused when the policy is loaded.
     let bench = Bench::new();
-    let body = format!("(data (i32.const 0) \"\\00\") (func (export \"{ON_REQUEST}\") (result i32) (i32.const 0))");
+    let body = format!(
+        "(data (i32.const 0) \"\\00\") (func (export \"{ON_REQUEST}\") (result i32) (i32.const 4096))"
+    );
     let wasm = component("bare", "", &body);
     let mut spec = PolicySpec::new("p", wasm);
     spec.limits.memory_bytes = 128 * 1024;
@@ -79,12 +95,17 @@ fn a_decision_that_breaks_the_contract_is_refused_whole() {
 
 #[test]
 fn a_host_function_refuses_what_is_over_its_limit() {
-    let imports = r#"(import "veilgate:policy/random@0.1.0" "bytes" (func $bytes (param i32 i32)))"#;
+    let imports =
+        r#"(import "veilgate:policy/random@0.1.0" "bytes" (func $bytes (param i32 i32)))"#;
     let body = format!(
-        "{} (func (export \"{ON_REQUEST}\") (result i32) (call $bytes (i32.const 5000) (i32.const 2048)) (i32.const 0))",
+        "{} (func (export \"{ON_REQUEST}\") (result i32) (call $bytes (i32.const 5000) (i32.const 2048)) (i32.const 4096))",
         configured()
     );
-    check(component("basic", imports, &body), FaultKind::HostLimit, |_| {});
+    check(
+        component("basic", imports, &body),
+        FaultKind::HostLimit,
+        |_| {},
+    );
 }
 
 #[test]
@@ -107,31 +128,45 @@ fn overlapping_arguments_cannot_make_the_host_allocate_without_end() {
             (i64.store offset=16 (local.get $at) (i64.const 1))
             (br_if $more (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 24))) (i32.const 227072))))
           (call $take_all (i32.const 131072) (i32.const 4000) (i32.const 2048))
-          (i32.const 0))"#,
+          (i32.const 4096))"#,
         configured()
     );
-    check(component("limiting", imports, &body), FaultKind::Trap, |_| {});
+    check(
+        component("limiting", imports, &body),
+        FaultKind::Trap,
+        |_| {},
+    );
 }
 
 #[test]
 fn a_policy_works_again_on_a_new_instance_after_a_trap() {
-    let imports = r#"(import "veilgate:policy/request@0.1.0" "header" (func $header (param i32 i32 i32)))"#;
+    let imports =
+        r#"(import "veilgate:policy/request@0.1.0" "header" (func $header (param i32 i32 i32)))"#;
     let body = format!(
         r#"{} (data (i32.const 16) "x-boom")
         (func (export "{ON_REQUEST}") (result i32)
           (call $reset)
           (call $header (i32.const 16) (i32.const 6) (i32.const 1024))
           (if (i32.load8_u (i32.const 1024)) (then (unreachable)))
-          (i32.const 0))"#,
+          (i32.const 4096))"#,
         configured()
     );
     let bench = Bench::with_workers(1);
     let chain = bench.chain(component("basic", imports, &body), OnFault::Deny);
     for _ in 0..3 {
-        assert!(matches!(chain.on_request(&mut exchange(&[])), Outcome::Continue));
-        assert!(matches!(chain.on_request(&mut exchange(&[("x-boom", "1")])), Outcome::Unavailable(_)));
+        assert!(matches!(
+            chain.on_request(&mut exchange(&[])),
+            Outcome::Continue
+        ));
+        assert!(matches!(
+            chain.on_request(&mut exchange(&[("x-boom", "1")])),
+            Outcome::Unavailable(_)
+        ));
     }
-    assert!(matches!(chain.on_request(&mut exchange(&[])), Outcome::Continue));
+    assert!(matches!(
+        chain.on_request(&mut exchange(&[])),
+        Outcome::Continue
+    ));
     let stats = chain.policies()[0].stats();
     assert_eq!((stats.calls, stats.set_aside), (7, false));
 }
@@ -164,7 +199,10 @@ fn a_policy_that_is_set_aside_and_skipped_lets_requests_through() {
     let bench = Bench::new();
     let chain = bench.chain(bare("(unreachable)"), OnFault::Skip);
     for _ in 0..20 {
-        assert!(matches!(chain.on_request(&mut exchange(&[])), Outcome::Continue));
+        assert!(matches!(
+            chain.on_request(&mut exchange(&[])),
+            Outcome::Continue
+        ));
     }
     assert_eq!(chain.policies()[0].stats().calls, 5);
 }
@@ -184,17 +222,30 @@ fn what_configure_refuses_is_told_at_load() {
     let refusing = format!(
         r#"(data (i32.const 16) "no such unit") (data (i32.const 1024) "\01\00\00\00\10\00\00\00\0c\00\00\00")
         (func (export "{CONFIGURE}") (param i32 i32) (result i32) (i32.const 1024))
-        (func (export "{ON_REQUEST}") (result i32) (i32.const 0))"#
+        (func (export "{ON_REQUEST}") (result i32) (i32.const 4096))"#
     );
-    let error = load_error(component("basic", "", &refusing), |spec| spec.config_json = r#"{"per":"fortnight"}"#.into());
-    assert!(matches!(&error, LoadError::Configure { message, .. } if message == "no such unit"), "{error}");
-    for (body, kind) in [("(unreachable)", FaultKind::Trap), ("(loop $on (br $on)) (unreachable)", FaultKind::Fuel)] {
+    let error = load_error(component("basic", "", &refusing), |spec| {
+        spec.config_json = r#"{"per":"fortnight"}"#.into()
+    });
+    assert!(
+        matches!(&error, LoadError::Configure { message, .. } if message == "no such unit"),
+        "{error}"
+    );
+    for (body, kind) in [
+        ("(unreachable)", FaultKind::Trap),
+        ("(loop $on (br $on)) (unreachable)", FaultKind::Fuel),
+    ] {
         let failing = format!(
             r#"(func (export "{CONFIGURE}") (param i32 i32) (result i32) {body})
-            (func (export "{ON_REQUEST}") (result i32) (i32.const 0))"#
+            (func (export "{ON_REQUEST}") (result i32) (i32.const 4096))"#
         );
-        let error = load_error(component("basic", "", &failing), |spec| spec.limits.fuel = 10_000);
-        assert!(matches!(&error, LoadError::Start { fault, .. } if fault.kind == kind), "{error}");
+        let error = load_error(component("basic", "", &failing), |spec| {
+            spec.limits.fuel = 10_000
+        });
+        assert!(
+            matches!(&error, LoadError::Start { fault, .. } if fault.kind == kind),
+            "{error}"
+        );
     }
 }
 
@@ -203,44 +254,82 @@ fn imports_that_were_not_granted_or_do_not_exist_are_named() {
     let wasi = component(
         "with-wasi",
         r#"(import "wasi:cli/environment@0.2.0" "initial-cwd" (func (param i32)))"#,
-        &format!("(func (export \"{ON_REQUEST}\") (result i32) (i32.const 0))"),
+        &format!("(func (export \"{ON_REQUEST}\") (result i32) (i32.const 4096))"),
     );
     let error = load_error(wasi, |_| {}).to_string();
-    assert!(error.contains("wasi:cli/environment@0.2.0") && error.contains("wasm32-unknown-unknown"), "{error}");
+    assert!(
+        error.contains("wasi:cli/environment@0.2.0") && error.contains("wasm32-unknown-unknown"),
+        "{error}"
+    );
 
     let limits = component(
         "limiting",
         r#"(import "veilgate:policy/limits@0.1.0" "take-all" (func (param i32 i32 i32)))"#,
-        &format!("{} (func (export \"{ON_REQUEST}\") (result i32) (i32.const 0))", configured()),
+        &format!(
+            "{} (func (export \"{ON_REQUEST}\") (result i32) (i32.const 4096))",
+            configured()
+        ),
     );
     let error = load_error(limits, |_| {}).to_string();
-    assert!(error.contains("veilgate:policy/limits@0.1.0") && error.contains("\"limits\""), "{error}");
+    assert!(
+        error.contains("veilgate:policy/limits@0.1.0") && error.contains("\"limits\""),
+        "{error}"
+    );
 }
 
 #[test]
 fn what_is_no_policy_is_refused_with_the_reason() {
     let core = wat::parse_str("(module)").unwrap();
-    assert!(matches!(load_error(core, |_| {}), LoadError::NotComponent { .. }));
-    for garbage in [Vec::new(), b"(component)".to_vec(), b"\0asm\x0d\0\x01\0\xff\xff".to_vec()] {
-        assert!(matches!(load_error(garbage, |_| {}), LoadError::Compile { .. }));
+    assert!(matches!(
+        load_error(core, |_| {}),
+        LoadError::NotComponent { .. }
+    ));
+    for garbage in [
+        Vec::new(),
+        b"(component)".to_vec(),
+        b"\0asm\x0d\0\x01\0\xff\xff".to_vec(),
+    ] {
+        assert!(matches!(
+            load_error(garbage, |_| {}),
+            LoadError::Compile { .. }
+        ));
     }
     let hookless = component("hookless", "", &configured());
-    assert!(matches!(load_error(hookless, |_| {}), LoadError::NoHook { .. }));
-    let stranger = component("stranger", "", "(func (export \"test:other/thing@1.0.0#run\"))");
-    assert!(matches!(load_error(stranger, |_| {}), LoadError::NoHook { .. }));
-    let error = load_error(bare("(i32.const 0)"), |spec| spec.config_json = r#"{"a":1}"#.into());
+    assert!(matches!(
+        load_error(hookless, |_| {}),
+        LoadError::NoHook { .. }
+    ));
+    let stranger = component(
+        "stranger",
+        "",
+        "(func (export \"test:other/thing@1.0.0#run\"))",
+    );
+    assert!(matches!(
+        load_error(stranger, |_| {}),
+        LoadError::NoHook { .. }
+    ));
+    let error = load_error(bare("(i32.const 4096)"), |spec| {
+        spec.config_json = r#"{"a":1}"#.into()
+    });
     assert!(matches!(error, LoadError::NotConfigurable { .. }));
     let large = load_error(vec![0; 33 << 20], |_| {});
     assert!(matches!(large, LoadError::TooLarge { .. }));
-    let misnamed = load_error(bare("(i32.const 0)"), |spec| spec.name = "Not a name".into());
+    let misnamed = load_error(bare("(i32.const 4096)"), |spec| {
+        spec.name = "Not a name".into()
+    });
     assert!(matches!(misnamed, LoadError::Spec { .. }));
 }
 
 #[test]
 fn a_truncated_component_is_refused_at_every_length() {
-    let whole = bare("(i32.const 0)");
+    let whole = bare("(i32.const 4096)");
     let bench = Bench::with_workers(1);
     for length in (0..whole.len()).step_by(7) {
-        assert!(bench.load(PolicySpec::new("p", whole[..length].to_vec())).is_err(), "{length} bytes");
+        assert!(
+            bench
+                .load(PolicySpec::new("p", whole[..length].to_vec()))
+                .is_err(),
+            "{length} bytes"
+        );
     }
 }

@@ -43,19 +43,21 @@ impl<V: Copy> KeyTable<V> {
     /// The value of `key`, which begins as `fresh`. `idle` says of a value whether losing it changes nothing.
     pub(crate) fn slot(&mut self, key: KeyHash, fresh: V, idle: impl Fn(&V) -> bool) -> &mut V {
         let at = match self.index.get(&key) {
-            Some(&at) => at,
+            Some(&at) => {
+                self.entries[at].used = true;
+                at
+            }
             None => self.insert(key, fresh, idle),
         };
-        let entry = &mut self.entries[at];
-        entry.used = true;
-        &mut entry.value
+        &mut self.entries[at].value
     }
 
     fn insert(&mut self, key: KeyHash, fresh: V, idle: impl Fn(&V) -> bool) -> usize {
+        // A key counts as used from its second time on: those of a flood come once, and go first.
         let entry = Entry {
             key,
             value: fresh,
-            used: true,
+            used: false,
         };
         let at = if self.entries.len() < self.capacity {
             self.entries.push(entry);

@@ -1,14 +1,16 @@
 //! Tiny guests, written in WAT against the canonical ABI and wrapped as components; and exchanges to run them on.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod lines;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use policy_host::{
-    Chain, ExchangeContext, Grant, HostConfig, Identity, LoadError, ManualClock, OnFault, Policy, PolicyHost, PolicySpec,
-    PrimitiveCaps, Primitives, RequestInfo, RequestParts,
+    Chain, ExchangeContext, Grant, HostConfig, Identity, LoadError, ManualClock, OnFault, Policy,
+    PolicyHost, PolicySpec, PrimitiveCaps, Primitives, RequestInfo, RequestParts,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -20,8 +22,8 @@ pub const CONFIGURE: &str = "veilgate:policy/lifecycle@0.1.0#configure";
 pub const BEFORE: &str = "veilgate:policy/attempt-hook@0.1.0#before";
 pub const AFTER: &str = "veilgate:policy/attempt-hook@0.1.0#after";
 
-/// Memory of two pages; what the host passes in goes to the second, which every hook that calls `$reset` begins afresh. Address 0 is
-/// never written: 96 zero bytes there are an empty decision, an `ok`, a default choice.
+/// Memory of two pages; what the host passes in goes to the second, which every hook that calls `$reset` begins afresh. Address
+/// 4096 is never written: 96 zero bytes there are an empty decision, an `ok`, a default choice.
 const PRELUDE: &str = r#"
   (memory (export "memory") 2)
   (global $next (mut i32) (i32.const 65536))
@@ -39,7 +41,12 @@ pub fn component(world: &str, imports: &str, body: &str) -> Vec<u8> {
     let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mut resolve = Resolve::default();
     let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common");
-    resolve.push_file(concat!(env!("CARGO_MANIFEST_DIR"), "/../../guest-sdk/wit/policy.wit")).unwrap();
+    resolve
+        .push_file(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../guest-sdk/wit/policy.wit"
+        ))
+        .unwrap();
     resolve.push_file(format!("{here}/wasi.wit")).unwrap();
     resolve.push_file(format!("{here}/other.wit")).unwrap();
     let package = resolve.push_file(format!("{here}/worlds.wit")).unwrap();
@@ -52,12 +59,16 @@ pub fn component(world: &str, imports: &str, body: &str) -> Vec<u8> {
 
 /// A guest of world `bare` whose request hook is `body`; it must leave the address of a decision.
 pub fn bare(body: &str) -> Vec<u8> {
-    component("bare", "", &format!("(func (export \"{ON_REQUEST}\") (result i32) {body})"))
+    component(
+        "bare",
+        "",
+        &format!("(func (export \"{ON_REQUEST}\") (result i32) {body})"),
+    )
 }
 
 /// A configure that says yes.
 pub fn configured() -> String {
-    format!("(func (export \"{CONFIGURE}\") (param i32 i32) (result i32) (i32.const 0))")
+    format!("(func (export \"{CONFIGURE}\") (param i32 i32) (result i32) (i32.const 4096))")
 }
 
 pub struct Bench {
@@ -81,7 +92,11 @@ impl Bench {
             ..HostConfig::default()
         };
         let host = PolicyHost::new(config).unwrap();
-        Self { host, primitives: Primitives::new(PrimitiveCaps::default()), clock }
+        Self {
+            host,
+            primitives: Primitives::new(PrimitiveCaps::default()),
+            clock,
+        }
     }
 
     pub fn load(&self, spec: PolicySpec) -> Result<Arc<Policy>, LoadError> {
@@ -104,7 +119,10 @@ pub fn granted(name: &str, wasm: Vec<u8>, on_fault: OnFault) -> PolicySpec {
 pub fn exchange(fields: &[(&str, &str)]) -> ExchangeContext {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
     }
     let request = RequestParts {
         method: Method::GET,
