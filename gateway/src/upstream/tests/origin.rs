@@ -62,7 +62,7 @@ pub async fn unused_port() -> u16 {
 
 impl Origin {
     pub async fn start() -> Self {
-        Self::serve(|stream, state| serve_plain(stream, state)).await
+        Self::serve(serve_plain).await
     }
 
     /// Accepts, and says nothing.

@@ -1,0 +1,238 @@
+//! The store: shards under locks of their own, one budget of bytes over all of them, and who is fetching what.
+//!
+//! A resource lives in one shard, so that invalidation looks in one place. The budget is common: a shard full of one popular
+//! resource may take nearly all of it. Locks are never held across each other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_cache::{Meta, Override, VaryKey};
+use metrics::{Counter, Gauge, counter, gauge};
+use parking_lot::{Mutex, RwLock};
+
+use super::flight::{Flights, Lead, Wait};
+use super::key::{Keys, UriKey};
+use super::shard::Shard;
+
+/// A power of two; more than the workers of any machine this runs on keeps them from meeting.
+const SHARDS: usize = 32;
+
+/// What an entry costs beside its headers and body: slot, maps, allocations.
+const ENTRY_OVERHEAD_BYTES: u64 = 512;
+
+/// What a header field costs beside its text, in the map.
+const FIELD_OVERHEAD_BYTES: u64 = 64;
+
+/// Writes remembered for responses that were on their way when the write came. A response slower than so many writes may be stored
+/// although one of them made it stale: the window is that of any cache that remembers none.
+const RECENT_WRITES: usize = 256;
+
+/// A stored response.
+pub struct Stored {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub meta: Meta,
+    pub vary: VaryKey,
+    /// What a policy said when it was stored, for revalidations that no policy sees.
+    pub policy: Option<Override>,
+}
+
+/// What is stored for a request.
+pub enum Found {
+    Variant(Arc<Stored>),
+    /// Only responses to requests with other headers.
+    OtherVariants,
+    Nothing,
+}
+
+pub struct Store {
+    shards: Vec<Part>,
+    flights: Flights,
+    writes: Mutex<Writes>,
+    size: AtomicU64,
+    max_bytes: u64,
+    max_object_bytes: u64,
+    size_gauge: Gauge,
+    evictions: Counter,
+}
+
+/// The resources invalidated last, and how many there ever were.
+#[derive(Default)]
+struct Writes {
+    count: u64,
+    recent: VecDeque<UriKey>,
+}
+
+struct Part {
+    shard: RwLock<Shard>,
+    size: AtomicU64,
+}
+
+impl Stored {
+    /// All that it takes in memory, as near as can be said.
+    pub fn bytes(&self) -> u64 {
+        let fields: u64 = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD_BYTES)
+            .sum();
+        self.body.len() as u64 + fields + self.vary.bytes() as u64 + ENTRY_OVERHEAD_BYTES
+    }
+}
+
+impl Store {
+    pub fn new(max_bytes: u64, max_object_bytes: u64) -> Self {
+        let part = || Part {
+            shard: RwLock::default(),
+            size: AtomicU64::new(0),
+        };
+        Self {
+            shards: (0..SHARDS).map(|_| part()).collect(),
+            flights: Flights::new(),
+            writes: Mutex::default(),
+            size: AtomicU64::new(0),
+            max_bytes,
+            max_object_bytes: max_object_bytes.min(max_bytes),
+            size_gauge: gauge!("gateway_cache_size_bytes"),
+            evictions: counter!("gateway_cache_evictions_total"),
+        }
+    }
+
+    pub fn max_object_bytes(&self) -> u64 {
+        self.max_object_bytes
+    }
+
+    pub fn find(&self, keys: &Keys, request: &HeaderMap) -> Found {
+        self.part(&keys.uri).shard.read().find(&keys.key, request)
+    }
+
+    /// Takes a response in, and makes room for it; false if it is too large.
+    pub fn insert(&self, keys: Keys, stored: Stored) -> bool {
+        let bytes = stored.bytes();
+        if bytes > self.max_object_bytes {
+            return false;
+        }
+        let part = self.part(&keys.uri);
+        let dropped = part.shard.write().insert(keys, Arc::new(stored));
+        self.grow(part, bytes);
+        self.shrink(part, &dropped);
+        self.make_room();
+        self.size_gauge.set(self.size_bytes() as f64);
+        true
+    }
+
+    /// A validation succeeded: the same body under new headers.
+    pub fn refresh(&self, keys: &Keys, old: &Arc<Stored>, new: Stored) -> bool {
+        let part = self.part(&keys.uri);
+        let (before, after) = (old.bytes(), new.bytes());
+        let done = part.shard.write().refresh(keys, old, Arc::new(new));
+        if done {
+            self.grow(part, after);
+            self.lessen(part, before);
+        }
+        done
+    }
+
+    pub fn forget(&self, keys: &Keys, old: &Arc<Stored>) {
+        let part = self.part(&keys.uri);
+        let dropped = part.shard.write().forget(keys, old);
+        self.shrink(part, dropped.as_slice());
+    }
+
+    /// How many resources were invalidated until now.
+    pub fn writes(&self) -> u64 {
+        self.writes.lock().count
+    }
+
+    /// The resource was invalidated after `writes` returned this count.
+    pub fn written_since(&self, uri: &UriKey, count: u64) -> bool {
+        let writes = self.writes.lock();
+        let since = usize::try_from(writes.count.saturating_sub(count)).unwrap_or(usize::MAX);
+        writes
+            .recent
+            .iter()
+            .rev()
+            .take(since)
+            .any(|written| written == uri)
+    }
+
+    pub fn invalidate(&self, uri: &UriKey) -> usize {
+        let mut writes = self.writes.lock();
+        writes.count += 1;
+        if writes.recent.len() == RECENT_WRITES {
+            writes.recent.pop_front();
+        }
+        writes.recent.push_back(*uri);
+        drop(writes);
+        let part = self.part(uri);
+        let dropped = part.shard.write().invalidate(uri);
+        self.shrink(part, &dropped);
+        dropped.len()
+    }
+
+    /// The right to fetch a key on behalf of all who want it, unless somebody has it or nothing is to be gained.
+    pub fn lead(&self, keys: &Keys, now: SystemTime) -> Option<Lead> {
+        self.flights.lead(keys.key, now)
+    }
+
+    /// A place behind whoever fetches the key.
+    pub fn wait(&self, keys: &Keys, now: SystemTime) -> Option<Wait> {
+        self.flights.wait(keys.key, now)
+    }
+
+    /// The key's responses are not stored: for a while nobody waits for them.
+    pub fn note_unstorable(&self, keys: &Keys, now: SystemTime) {
+        self.flights.note_unstorable(keys.key, now);
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    pub fn objects(&self) -> usize {
+        self.shards.iter().map(|part| part.shard.read().len()).sum()
+    }
+
+    /// Evicts from whichever shard holds most, until the budget is kept.
+    fn make_room(&self) {
+        while self.size_bytes() > self.max_bytes {
+            let fullest = self
+                .shards
+                .iter()
+                .max_by_key(|part| part.size.load(Ordering::Relaxed));
+            let Some(part) = fullest else {
+                return;
+            };
+            let Some(dropped) = part.shard.write().evict() else {
+                return;
+            };
+            self.evictions.increment(1);
+            self.shrink(part, &[dropped]);
+        }
+    }
+
+    fn part(&self, uri: &UriKey) -> &Part {
+        &self.shards[uri.spread() % SHARDS]
+    }
+
+    fn grow(&self, part: &Part, bytes: u64) {
+        part.size.fetch_add(bytes, Ordering::Relaxed);
+        self.size.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn lessen(&self, part: &Part, bytes: u64) {
+        part.size.fetch_sub(bytes, Ordering::Relaxed);
+        self.size.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, part: &Part, dropped: &[Arc<Stored>]) {
+        for stored in dropped {
+            self.lessen(part, stored.bytes());
+        }
+    }
+}
