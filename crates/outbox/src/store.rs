@@ -264,8 +264,10 @@ pub(crate) fn dir_bytes(dir: &Path) -> u64 {
 /// Moves the directory out of the way; the one that was set aside before goes. Returns where it is now.
 pub(crate) fn set_aside(dir: &Path, quarantine: &Path) -> std::io::Result<PathBuf> {
     let aside = quarantine.join("db");
-    if aside.exists() {
-        fs::remove_dir_all(&aside)?;
+    match fs::symlink_metadata(&aside) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(&aside)?,
+        Ok(_) => fs::remove_file(&aside)?,
+        Err(_) => {}
     }
     fs::rename(dir, &aside)?;
     Ok(aside)

@@ -166,7 +166,7 @@ impl MissingRun {
             let others = self.nos.end - no - 1;
             let most = self.seqs.end.saturating_sub(others);
             let end = noted(no)
-                .filter(|(first, last)| *first == at && last + 1 <= most)
+                .filter(|(first, last)| *first == at && *last < most)
                 .map_or(most, |(_, last)| last + 1);
             let end = if others == 0 { self.seqs.end } else { end };
             if end <= at {

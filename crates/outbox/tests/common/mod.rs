@@ -84,3 +84,49 @@ pub async fn drain(outbox: &Outbox) -> Delivered {
     }
     delivered
 }
+
+/// splitmix64: seeded, so that a failure can be run again.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// From the variable `OUTBOX_TEST_SEED`, or from the clock; printed either way.
+    pub fn seeded(test: &str) -> Self {
+        let given = std::env::var("OUTBOX_TEST_SEED")
+            .ok()
+            .and_then(|s| s.parse().ok());
+        let clock = std::time::UNIX_EPOCH
+            .elapsed()
+            .expect("after 1970")
+            .as_nanos() as u64;
+        let seed = given.unwrap_or(clock);
+        println!("{test}: OUTBOX_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+pub fn flip_bit(path: &Path, bit: u64) {
+    let mut bytes = std::fs::read(path).expect("there");
+    let at = usize::try_from(bit / 8).expect("fits") % bytes.len();
+    bytes[at] ^= 1 << (bit % 8);
+    std::fs::write(path, bytes).expect("writes");
+}
+
+pub fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    files
+}
