@@ -109,10 +109,25 @@ fn guest_flags(root: &Path, toolchain: &Toolchain) -> Vec<String> {
     let mut places = vec![(root.to_path_buf(), "veilgate")];
     places.extend(cargo_home().map(|home| (home, "cargo")));
     places.extend(toolchain.sysroot().map(|sysroot| (sysroot, "rust")));
+    // after the folder they lie in: the last prefix that fits is taken. Their names depend on where crates are fetched from.
+    places.extend(registries().into_iter().map(|source| (source, "crates")));
     for (place, name) in places {
         flags.push(format!("--remap-path-prefix={}=/{name}", place.display()));
     }
     flags
+}
+
+/// Where cargo unpacks crates, in a fixed order: other flags would build everything again.
+fn registries() -> Vec<PathBuf> {
+    let Some(home) = cargo_home() else {
+        return Vec::new();
+    };
+    let Ok(entries) = fs::read_dir(home.join("registry/src")) else {
+        return Vec::new();
+    };
+    let mut sources: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    sources.sort();
+    sources
 }
 
 fn cargo_home() -> Option<PathBuf> {

@@ -27,7 +27,7 @@ pub struct Settings {
     rules: Vec<RawRule>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawRule {
     r#match: Match,
@@ -40,22 +40,6 @@ struct RawRule {
     status: Option<StatusSet>,
     #[serde(deserialize_with = "one_or_many")]
     content_type: Vec<String>,
-}
-
-impl Default for RawRule {
-    fn default() -> Self {
-        Self {
-            r#match: Match::default(),
-            no_store: false,
-            ttl: None,
-            stale_while_revalidate: Period::default(),
-            stale_if_error: Period::default(),
-            key: RawKey::default(),
-            bypass: RawBypass::default(),
-            status: None,
-            content_type: Vec::new(),
-        }
-    }
 }
 
 #[derive(Debug, Default, Deserialize)]

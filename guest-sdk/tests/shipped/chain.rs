@@ -1,0 +1,49 @@
+//! All four on one route, as a gateway runs them.
+
+use policy_host::{AttemptChoice, Chain, Grant, Verdict};
+
+use crate::support::{Bench, answered, attempt, get, passes, reasons, responds, status};
+
+#[test]
+fn the_four_work_together() {
+    let bench = Bench::new();
+    let chain = Chain::new(vec![
+        bench.load(
+            "rate-limit",
+            r#"{"headers": "always", "limits": [{"name": "a", "limit": 2, "per": "1h", "key": "client-ip"}]}"#,
+            &[Grant::Limits],
+        ),
+        bench.load("routing", r#"{"default": {"to": "app"}}"#, &[]),
+        bench.load("caching", r#"{"rules": [{"ttl": "1m"}]}"#, &[Grant::Cache]),
+        bench.load("circuit-breaker", "{}", &[Grant::Breakers]),
+    ]);
+    for left in ["1", "0"] {
+        let mut exchange = get("/x");
+        passes(&chain, &mut exchange);
+        assert_eq!(
+            exchange.route.as_ref().map(|route| route.upstream.as_str()),
+            Some("app")
+        );
+        let attempt = attempt(1, "app");
+        assert!(matches!(
+            chain.before_attempt(&mut exchange, &attempt),
+            AttemptChoice::Default
+        ));
+        assert!(matches!(
+            chain.after_attempt(&mut exchange, &attempt, &status(200)),
+            Verdict::Accept
+        ));
+        responds(&chain, &mut exchange, 200, &[]);
+        assert_eq!(exchange.cache.store.map(|store| store.ttl_ms), Some(60_000));
+        let response = exchange.response.as_ref().expect("it was set");
+        let limit = response
+            .headers
+            .get("ratelimit")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        assert!(limit.starts_with(&format!("\"a\";r={left};")), "{limit}");
+    }
+    let mut over = get("/x");
+    assert_eq!(answered(&chain, &mut over).status, 429);
+    assert_eq!(reasons(&over), ["rate-limit/refused"]);
+}

@@ -1,0 +1,83 @@
+//! What a policy is not granted, and settings that are wrong, are refused when it is loaded, in words.
+
+use policy_host::Grant;
+
+use crate::support::Bench;
+
+const POLICIES: [(&str, &str, &[Grant]); 4] = [
+    ("routing", r#"{"default": {"to": "a"}}"#, &[]),
+    ("caching", r#"{"rules": [{"ttl": "1m"}]}"#, &[Grant::Cache]),
+    (
+        "rate-limit",
+        r#"{"limits": [{"name": "a", "limit": 1, "per": "1s", "key": "all"}]}"#,
+        &[Grant::Limits],
+    ),
+    ("circuit-breaker", "{}", &[Grant::Breakers]),
+];
+
+#[test]
+fn each_policy_loads_with_no_more_than_it_needs() {
+    let bench = Bench::new();
+    for (name, settings, grants) in POLICIES {
+        let policy = bench.load(name, settings, grants);
+        let hooks = [
+            policy.has_request_hook(),
+            policy.has_attempt_hook(),
+            policy.has_response_hook(),
+        ];
+        let expected = match name {
+            "routing" => [true, true, false],
+            "circuit-breaker" => [false, true, false],
+            _ => [true, false, true],
+        };
+        assert_eq!(hooks, expected, "{name}: request, attempt, response");
+    }
+}
+
+#[test]
+fn without_its_grant_a_policy_does_not_load() {
+    let bench = Bench::new();
+    for (name, settings, grants) in POLICIES {
+        let Some(grant) = grants.first() else {
+            continue;
+        };
+        let error = match bench.try_load(name, settings, &[]) {
+            Ok(_) => panic!("{name} was loaded without {grant}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(grant.name()), "{name}: {error}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_refused_with_their_key() {
+    let bench = Bench::new();
+    for (name, settings, key) in [
+        (
+            "routing",
+            r#"{"rules": [{"to": "a", "weigth": 3}]}"#,
+            "`rules[0].weigth`",
+        ),
+        (
+            "caching",
+            r#"{"rules": [{"ttl": "soon"}]}"#,
+            "`rules[0].ttl`",
+        ),
+        (
+            "rate-limit",
+            r#"{"limits": [{"name": "a", "limit": 0, "per": "1s", "key": "all"}]}"#,
+            "`limits[0].limit`",
+        ),
+        (
+            "circuit-breaker",
+            r#"{"breakers": [{"failure-rate": 2}]}"#,
+            "`breakers[0].failure-rate`",
+        ),
+    ] {
+        let error = match bench.try_load(name, settings, &Grant::ALL) {
+            Ok(_) => panic!("{name} took {settings}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(key), "{name}: {error}");
+    }
+}

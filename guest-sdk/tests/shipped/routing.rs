@@ -1,0 +1,123 @@
+//! Routing: the upstream that is chosen, and the second attempt elsewhere.
+
+use std::collections::HashMap;
+
+use policy_host::{AttemptChoice, Verdict};
+
+use crate::support::{Bench, attempt, failed, get, passes, reasons, request, status};
+
+const SETTINGS: &str = r#"{"rules": [
+    {"match": {"path-prefix": "/api", "header": {"x-beta": "yes"}}, "to": "beta", "timeout": "2s"},
+    {"match": {"path-prefix": "/api"}, "to": "api", "fallback": "spare"},
+    {"match": {"host": "www.example.com", "path-prefix": "/split"},
+     "to": [{"upstream": "new", "weight": 1}, {"upstream": "old", "weight": 3}], "sticky": "header:x-user"}],
+    "default": {"to": "web"}}"#;
+
+fn chosen(exchange: &policy_host::ExchangeContext) -> Option<&str> {
+    exchange.route.as_ref().map(|route| route.upstream.as_str())
+}
+
+#[test]
+fn the_first_rule_that_matches_chooses() {
+    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    for (mut exchange, upstream, reason) in [
+        (
+            request("GET", "/api/x", &[("x-beta", "yes")]),
+            "beta",
+            "routing/rule",
+        ),
+        (get("/api/x?y"), "api", "routing/rule"),
+        (get("/apix"), "web", "routing/default"),
+    ] {
+        passes(&chain, &mut exchange);
+        assert_eq!(chosen(&exchange), Some(upstream));
+        assert_eq!(reasons(&exchange), [reason]);
+    }
+    let mut beta = request("GET", "/api", &[("x-beta", "yes")]);
+    passes(&chain, &mut beta);
+    assert_eq!(
+        beta.route.as_ref().and_then(|route| route.timeout_ms),
+        Some(2_000)
+    );
+}
+
+#[test]
+fn a_split_is_shared_out_and_sticks() {
+    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    for user in 0..400 {
+        let user = user.to_string();
+        let route = || {
+            let mut exchange = request("GET", "/split", &[("x-user", &user)]);
+            passes(&chain, &mut exchange);
+            chosen(&exchange).map(str::to_owned).unwrap_or_default()
+        };
+        let first = route();
+        assert_eq!(route(), first, "user {user}");
+        *seen.entry(first).or_default() += 1;
+    }
+    // 100 expected, nearly nine standard deviations either way; the hash is fixed, so this is the same every time
+    assert!((50..150).contains(&seen["new"]), "{seen:?}");
+
+    // without the header, luck decides: all of 400 on one side has a chance of 1 in 10^49
+    let mut lucky: HashMap<String, u32> = HashMap::new();
+    for _ in 0..400 {
+        let mut exchange = get("/split");
+        passes(&chain, &mut exchange);
+        *lucky
+            .entry(chosen(&exchange).map(str::to_owned).unwrap_or_default())
+            .or_default() += 1;
+    }
+    assert_eq!(lucky.len(), 2, "{lucky:?}");
+}
+
+#[test]
+fn what_never_connected_is_tried_once_at_the_fallback() {
+    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    let mut exchange = get("/api/x");
+    passes(&chain, &mut exchange);
+    let first = attempt(1, "api");
+    assert!(matches!(
+        chain.before_attempt(&mut exchange, &first),
+        AttemptChoice::Default
+    ));
+    let verdict = chain.after_attempt(&mut exchange, &first, &failed("connection_refused"));
+    assert!(matches!(verdict, Verdict::Retry), "{verdict:?}");
+
+    match chain.before_attempt(&mut exchange, &attempt(2, "api")) {
+        AttemptChoice::Route(route) => assert_eq!(route.upstream, "spare"),
+        other => panic!("{other:?}"),
+    }
+    let verdict = chain.after_attempt(
+        &mut exchange,
+        &attempt(2, "spare"),
+        &failed("connection_refused"),
+    );
+    assert!(
+        matches!(verdict, Verdict::Accept),
+        "one retry is enough: {verdict:?}"
+    );
+}
+
+#[test]
+fn what_may_have_been_done_is_not_done_again() {
+    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    for (mut exchange, outcome) in [
+        (request("POST", "/api", &[]), failed("connection_refused")),
+        (get("/api"), failed("http_response_incomplete")),
+        (get("/api"), status(503)),
+        (get("/other"), failed("connection_refused")),
+    ] {
+        passes(&chain, &mut exchange);
+        let attempt = attempt(1, "api");
+        assert!(matches!(
+            chain.before_attempt(&mut exchange, &attempt),
+            AttemptChoice::Default
+        ));
+        let verdict = chain.after_attempt(&mut exchange, &attempt, &outcome);
+        assert!(
+            matches!(verdict, Verdict::Accept),
+            "{outcome:?}: {verdict:?}"
+        );
+    }
+}
