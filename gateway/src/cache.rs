@@ -7,6 +7,7 @@
 //! Invariants: what is stored is what the origin sent, before policies touched it; a body is stored only if it passed whole; memory
 //! is bounded, with a bound for one object; at most one exchange fetches a key on behalf of others, and nobody waits for it twice.
 
+mod fill;
 mod flight;
 mod key;
 mod serve;
@@ -25,10 +26,11 @@ use http_cache::{
     CacheStatus, Forward, OnError, Override, RequestDirectives, Verdict, bypasses, evaluate,
 };
 
+pub use self::fill::Fill;
 pub use self::flight::Wait;
 use self::key::Keys;
 use self::store::{Found, Store, Stored};
-pub use self::ticket::{Fill, Received, Ticket};
+pub use self::ticket::{Received, Ticket};
 use crate::body::Body;
 use crate::config::CacheConfig;
 use crate::exchange::Source;
@@ -70,13 +72,13 @@ pub enum Lookup {
     /// Answer with this.
     Serve(Served),
     /// Answer with this, and fetch a new one behind it ([`Ticket::refresh`]).
-    ServeThenRevalidate(Served, Box<Ticket>),
+    ServeThenRevalidate(Served, Ticket),
     /// Another exchange is fetching it: wait, then look up again with `may_wait` off.
     Wait(Wait),
     /// The client wants a stored response only, and there is none it may have: 504.
     Unsatisfiable,
     /// Go upstream with this.
-    Forward(Box<Ticket>),
+    Forward(Ticket),
 }
 
 /// A response out of the store, with `Age` and `Cache-Status`.
@@ -97,19 +99,19 @@ impl Cache {
     /// Finds what may be done without the origin.
     pub fn lookup(self: &Arc<Self>, request: &CacheRequest<'_>, now: SystemTime) -> Lookup {
         if request.bypass {
-            return Lookup::Forward(Box::new(Ticket::passing(
+            return Lookup::Forward(Ticket::passing(
                 self,
                 request,
                 Forward::Bypass,
                 now,
-            )));
+            ));
         }
         if let Some(why) = bypasses(
             request.method,
             request.headers,
             request.body_digest.is_some(),
         ) {
-            return Lookup::Forward(Box::new(Ticket::passing(self, request, why, now)));
+            return Lookup::Forward(Ticket::passing(self, request, why, now));
         }
         let keys = Keys::of(request);
         let asked = RequestDirectives::parse(request.headers);
@@ -161,7 +163,7 @@ impl Cache {
                             Some(lead),
                             now,
                         );
-                        Lookup::ServeThenRevalidate(served, Box::new(ticket))
+                        Lookup::ServeThenRevalidate(served, ticket)
                     }
                     // Somebody fetches it already.
                     None => Lookup::Serve(served),
@@ -198,9 +200,9 @@ impl Cache {
         {
             return Lookup::Wait(wait);
         }
-        Lookup::Forward(Box::new(Ticket::leading(
+        Lookup::Forward(Ticket::leading(
             self, request, keys, basis, why, lead, now,
-        )))
+        ))
     }
 
     /// Drops all that is stored of a resource.

@@ -6,29 +6,31 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{AGE, DATE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::header::DATE;
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use http_cache::{
-    CacheStatus, Forward, Meta, OnError, Override, Refusal, conditional_headers, freshen,
-    invalidates, storable, updates, without_connection_fields,
+    CacheStatus, Forward, OnError, Override, Refusal, conditional_headers, freshen, invalidates,
+    is_safe, storable, updates, without_connection_fields,
 };
 
+use super::fill::{Fill, Insert, Work, date};
 use super::flight::Lead;
 use super::key::Keys;
 use super::store::Stored;
-use super::tee::{Copied, copying};
 use super::{Cache, CacheRequest, Directives, Served, serve};
 use crate::body::Body;
 use crate::exchange::Source;
 
 /// A request on its way upstream, as far as the cache is concerned.
-pub struct Ticket {
+pub struct Ticket(Box<Inner>);
+
+struct Inner {
     cache: Arc<Cache>,
     method: Method,
     headers: HeaderMap,
-    authority: String,
-    path_and_query: String,
+    /// Authority and path of what an unsafe request changes.
+    written: Option<(String, String)>,
     body_in_key: bool,
     /// `None`: nothing of it is stored.
     keys: Option<Keys>,
@@ -57,41 +59,6 @@ pub struct Received {
     pub fill: Fill,
 }
 
-/// What is left to do once the policies have seen the response.
-pub struct Fill {
-    cache: Arc<Cache>,
-    status: CacheStatus,
-    work: Work,
-    now: SystemTime,
-    _lead: Option<Lead>,
-}
-
-enum Work {
-    Nothing,
-    /// A new response, as the origin sent it.
-    Insert(Box<Insert>),
-    /// A validated one.
-    Refresh {
-        keys: Keys,
-        old: Arc<Stored>,
-        headers: Box<HeaderMap>,
-        sent_at: SystemTime,
-    },
-}
-
-struct Insert {
-    keys: Keys,
-    method: Method,
-    request: HeaderMap,
-    body_in_key: bool,
-    status: StatusCode,
-    headers: HeaderMap,
-    sent_at: SystemTime,
-    writes_seen: u64,
-    /// It took the place of this one, unless `Vary` says otherwise.
-    instead_of: Option<Arc<Stored>>,
-}
-
 impl Ticket {
     /// For a request that is none of the cache's business, but may invalidate what is stored.
     pub(super) fn passing(
@@ -100,7 +67,7 @@ impl Ticket {
         why: Forward,
         now: SystemTime,
     ) -> Self {
-        Self::new(cache, request, None, why, now)
+        Self(Box::new(Inner::new(cache, request, None, why, now)))
     }
 
     pub(super) fn leading(
@@ -112,19 +79,61 @@ impl Ticket {
         lead: Option<Lead>,
         now: SystemTime,
     ) -> Self {
-        let basis = basis.map(|(stored, on_error)| Basis {
+        let mut inner = Inner::new(cache, request, Some(keys), why, now);
+        inner.headers = request.headers.clone();
+        inner.lead = lead;
+        inner.basis = basis.map(|(stored, on_error)| Basis {
             stored,
             on_error,
             asked: false,
         });
-        Self {
-            basis,
-            lead,
-            headers: request.headers.clone(),
-            ..Self::new(cache, request, Some(keys), why, now)
+        Self(Box::new(inner))
+    }
+
+    /// Why the request goes upstream.
+    pub fn why(&self) -> Forward {
+        self.0.why
+    }
+
+    /// Puts the stored validators into the request that goes upstream; call for every attempt.
+    pub fn prepare(&mut self, upstream_request: &mut HeaderMap) {
+        if let Some(basis) = &mut self.0.basis {
+            basis.asked = conditional_headers(&basis.stored.headers, upstream_request);
         }
     }
 
+    /// No response came: the stored one, if it may be sent in place of the error.
+    pub fn on_error(&self, now: SystemTime) -> Option<Served> {
+        let basis = self.0.basis.as_ref()?;
+        (basis.on_error == OnError::ServeStale).then(|| self.0.stale(basis, None, now))
+    }
+
+    /// A response came from upstream.
+    pub fn receive(self, response: Response<Body>, now: SystemTime) -> Received {
+        let mut inner = *self.0;
+        inner.invalidate(&response);
+        match inner.basis.take() {
+            Some(basis) => inner.validated(basis, response, now),
+            None => inner.received(response, None, now),
+        }
+    }
+
+    /// Runs a validation that no client waits for: stores what comes, and reads the body to its end.
+    pub async fn refresh(self, response: Response<Body>, now: SystemTime) {
+        // No policy sees this response: what was said of the stored one holds.
+        let basis = self.0.basis.as_ref();
+        let directives = Directives {
+            store: basis.and_then(|basis| basis.stored.policy),
+            no_store: false,
+        };
+        let received = self.receive(response, now);
+        let (response, _) = received.fill.finish(received.response, &directives);
+        let mut body = response.into_body();
+        while let Some(Ok(_)) = body.frame().await {}
+    }
+}
+
+impl Inner {
     fn new(
         cache: &Arc<Cache>,
         request: &CacheRequest<'_>,
@@ -136,8 +145,12 @@ impl Ticket {
             cache: cache.clone(),
             method: request.method.clone(),
             headers: HeaderMap::new(),
-            authority: request.authority.to_owned(),
-            path_and_query: request.path_and_query.to_owned(),
+            written: (!is_safe(request.method)).then(|| {
+                (
+                    request.authority.to_owned(),
+                    request.path_and_query.to_owned(),
+                )
+            }),
             body_in_key: request.body_digest.is_some(),
             keys,
             basis: None,
@@ -149,57 +162,15 @@ impl Ticket {
         }
     }
 
-    /// Why the request goes upstream.
-    pub fn why(&self) -> Forward {
-        self.why
-    }
-
-    /// Puts the stored validators into the request that goes upstream; call for every attempt.
-    pub fn prepare(&mut self, upstream_request: &mut HeaderMap) {
-        if let Some(basis) = &mut self.basis {
-            basis.asked = conditional_headers(&basis.stored.headers, upstream_request);
-        }
-    }
-
-    /// No response came: the stored one, if it may be sent in place of the error.
-    pub fn on_error(&self, now: SystemTime) -> Option<Served> {
-        let basis = self
-            .basis
-            .as_ref()
-            .filter(|basis| basis.on_error == OnError::ServeStale)?;
-        Some(self.stale(basis, None, now))
-    }
-
-    /// A response came from upstream.
-    pub fn receive(mut self, response: Response<Body>, now: SystemTime) -> Received {
-        for target in invalidates(
-            &self.method,
-            &self.authority,
-            &self.path_and_query,
-            response.status(),
-            response.headers(),
-        ) {
+    fn invalidate(&self, response: &Response<Body>) {
+        let Some((authority, path)) = &self.written else {
+            return;
+        };
+        let (status, headers) = (response.status(), response.headers());
+        for target in invalidates(&self.method, authority, path, status, headers) {
             self.cache
                 .invalidate(&target.authority, &target.path_and_query);
         }
-        if let Some(basis) = self.basis.take() {
-            return self.validated(basis, response, now);
-        }
-        self.received(response, None, now)
-    }
-
-    /// Runs a validation that no client waits for: stores what comes, and reads the body to its end.
-    pub async fn refresh(self, response: Response<Body>, now: SystemTime) {
-        // No policy sees this response: what was said of the stored one holds.
-        let remembered = self.basis.as_ref().and_then(|basis| basis.stored.policy);
-        let received = self.receive(response, now);
-        let directives = Directives {
-            store: remembered,
-            no_store: false,
-        };
-        let (response, _) = received.fill.finish(received.response, &directives);
-        let mut body = response.into_body();
-        while let Some(Ok(_)) = body.frame().await {}
     }
 
     fn validated(self, basis: Basis, response: Response<Body>, now: SystemTime) -> Received {
@@ -353,161 +324,4 @@ impl Ticket {
             _lead: self.lead,
         }
     }
-}
-
-impl Fill {
-    /// Stores the response while its body passes, if the origin and the policies let it, and writes `Cache-Status`. The body must
-    /// be the upstream's: drop the fill of a response that a policy replaced.
-    pub fn finish(
-        mut self,
-        response: Response<Body>,
-        directives: &Directives,
-    ) -> (Response<Body>, CacheStatus) {
-        let mut response = match std::mem::replace(&mut self.work, Work::Nothing) {
-            Work::Nothing => response,
-            Work::Refresh {
-                keys,
-                old,
-                headers,
-                sent_at,
-            } => {
-                self.refresh(&keys, &old, *headers, sent_at, directives);
-                response
-            }
-            Work::Insert(insert) => return self.insert(*insert, response, directives),
-        };
-        serve::set_status(&mut response, &self.status);
-        (response, self.status)
-    }
-
-    fn refresh(
-        &mut self,
-        keys: &Keys,
-        old: &Arc<Stored>,
-        headers: HeaderMap,
-        sent_at: SystemTime,
-        directives: &Directives,
-    ) {
-        if directives.no_store || forbidden_now(&headers) {
-            return self.cache.store.forget(keys, old);
-        }
-        let meta = Meta::new(
-            old.status,
-            &headers,
-            directives.store.as_ref(),
-            sent_at,
-            self.now,
-        );
-        self.status.ttl = Some(ttl(&meta, self.now));
-        let new = Stored {
-            status: old.status,
-            headers,
-            body: old.body.clone(),
-            meta,
-            vary: old.vary.clone(),
-            policy: directives.store,
-        };
-        self.status.stored = self.cache.store.refresh(keys, old, new);
-    }
-
-    fn insert(
-        mut self,
-        insert: Insert,
-        response: Response<Body>,
-        directives: &Directives,
-    ) -> (Response<Body>, CacheStatus) {
-        let vary = if directives.no_store {
-            Err(Refusal::ResponseNoStore)
-        } else {
-            insert.may_store(directives)
-        };
-        let limit = self.cache.store.max_object_bytes();
-        let known = response.body().exact_len().unwrap_or(0);
-        let (mut response, vary) = match vary {
-            Ok(vary) if known <= limit => (response, vary),
-            refused => {
-                self.status.detail = Some(refused.err().map_or("too-large", Refusal::as_str));
-                self.cache.store.note_unstorable(&insert.keys, self.now);
-                let mut response = response;
-                serve::set_status(&mut response, &self.status);
-                return (response, self.status);
-            }
-        };
-        let mut headers = insert.headers;
-        headers.entry(DATE).or_insert_with(|| date(self.now));
-        let meta = Meta::new(
-            insert.status,
-            &headers,
-            directives.store.as_ref(),
-            insert.sent_at,
-            self.now,
-        );
-        headers.remove(AGE);
-        self.status.stored = true;
-        self.status.ttl = Some(ttl(&meta, self.now));
-        serve::set_status(&mut response, &self.status);
-        let status = self.status;
-        let policy = directives.store;
-        let (parts, body) = response.into_parts();
-        let keys = insert.keys;
-        let body = copying(body, limit, move |copied| {
-            // Holds the lead until the copy is in the store: those who wait find it there.
-            let fill = self;
-            let store = &fill.cache.store;
-            match copied {
-                // What was fetched before a write may be what the write replaced.
-                Copied::Whole(_) if store.written_since(&keys.uri, insert.writes_seen) => {}
-                Copied::Whole(body) => {
-                    if let Some(old) = &insert.instead_of {
-                        store.forget(&keys, old);
-                    }
-                    let stored = Stored {
-                        status: insert.status,
-                        headers,
-                        body,
-                        meta,
-                        vary,
-                        policy,
-                    };
-                    if !store.insert(keys, stored) {
-                        store.note_unstorable(&keys, fill.now);
-                    }
-                }
-                Copied::TooLarge => store.note_unstorable(&keys, fill.now),
-                Copied::Partial => {}
-            }
-        });
-        (Response::from_parts(parts, body), status)
-    }
-}
-
-impl Insert {
-    fn may_store(&self, directives: &Directives) -> Result<http_cache::VaryKey, Refusal> {
-        storable(
-            &self.method,
-            &self.request,
-            self.body_in_key,
-            self.status,
-            &self.headers,
-            directives.store.as_ref(),
-        )
-    }
-}
-
-/// A 304 may say that what is stored should never be used again.
-fn forbidden_now(headers: &HeaderMap) -> bool {
-    let said = http_cache::ResponseDirectives::parse(headers);
-    said.private || (said.no_store && !said.must_understand)
-}
-
-fn ttl(meta: &Meta, now: SystemTime) -> i64 {
-    let seconds =
-        |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX / 2);
-    seconds(meta.lifetime().duration) - seconds(meta.age(now))
-}
-
-fn date(now: SystemTime) -> HeaderValue {
-    // Years from 1970 to 9999, which the clock of a running machine is in.
-    HeaderValue::try_from(httpdate::fmt_http_date(now))
-        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
