@@ -181,8 +181,6 @@ pub struct PolicyConfig {
     pub module: PathBuf,
     /// Capabilities by name.
     pub grants: Vec<String>,
-    /// The upstreams that the policy may route to; empty for all.
-    pub upstreams: Vec<String>,
     /// The policy's own table, as JSON text.
     pub config_json: String,
     pub on_fault: OnFault,
@@ -290,6 +288,8 @@ pub struct OutboxConfig {
     pub site: edge_types::SiteId,
     /// Bytes that the whole outbox may take on disk.
     pub quota_bytes: u64,
+    /// Appends stop while the disk has less than this free.
+    pub min_free_bytes: u64,
     /// How long a group commit gathers.
     pub commit_wait: Duration,
     /// A segment is sealed into a batch after this long, or when it is large enough.

@@ -17,6 +17,8 @@ pub enum Phase {
     Draining,
     /// The deadline passed: close now.
     Cut,
+    /// All is closed and flushed; the admin listener goes last.
+    Over,
 }
 
 /// The switch. Clones of `Signal` see it.

@@ -22,13 +22,18 @@
 //! | [`admin`] | health, readiness, metrics, status on a listener of its own |
 //! | [`cli`] | arguments → exit code |
 
+pub mod admin;
+pub mod app;
 pub mod body;
 pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod error;
 pub mod exchange;
 pub mod listener;
 pub mod pipeline;
+pub mod policies;
+pub mod records;
 pub mod telemetry;
 pub mod upstream;

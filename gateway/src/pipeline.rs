@@ -17,6 +17,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 use crate::body::Body;
+use crate::cache::Fill;
 use crate::error::ProxyError;
 use crate::exchange::{Client, Source};
 
@@ -28,6 +29,18 @@ pub use record::{Append, RecordSink};
 struct Answer {
     response: Response<Body>,
     source: Source,
+    /// The cache wants it, once the policies have seen it.
+    fill: Option<Fill>,
+}
+
+impl Answer {
+    fn new(response: Response<Body>, source: Source) -> Self {
+        Self {
+            response,
+            source,
+            fill: None,
+        }
+    }
 }
 
 /// One exchange, from the request's head to the response's; the bodies stream on after it.

@@ -106,7 +106,7 @@ fn check(raw: RawConfig, fields: &mut Fields<'_>) -> Config {
         policies: raw
             .policy
             .iter()
-            .filter_map(|policy| policies::check(policy, &names, fields))
+            .filter_map(|policy| policies::check(policy, fields))
             .collect(),
         routes: raw
             .route

@@ -132,8 +132,6 @@ pub(super) struct RawPolicy {
     pub module: String,
     #[serde(default)]
     pub grants: Vec<Text>,
-    #[serde(default)]
-    pub upstreams: Vec<Text>,
     pub config: Option<Spanned<toml::Table>>,
     pub on_fault: Option<Text>,
     pub fuel: Option<Spanned<u64>>,
@@ -188,6 +186,7 @@ pub(super) struct RawOutbox {
     pub dir: String,
     pub site: Text,
     pub quota_bytes: Option<Spanned<Size>>,
+    pub min_free_bytes: Option<Size>,
     pub commit_wait: Option<Span>,
     pub seal_after: Option<Span>,
     pub hold: Option<Span>,

@@ -226,3 +226,20 @@ fn no_text_makes_the_reader_panic() {
         .map_err(|e| e.to_string());
     }
 }
+
+#[test]
+fn every_shipped_config_is_well_formed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge-configs");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("edge-configs/") {
+        let path = entry.expect("an entry").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            load(&path).unwrap_or_else(|error| panic!("{error}"));
+            files += 1;
+        }
+    }
+    assert!(files >= 3, "{files} configs");
+}

@@ -61,7 +61,7 @@ pub(super) async fn serve<I>(
                     connection.as_mut().graceful_shutdown();
                     (phase, ending) = (Phase::Cut, true);
                 }
-                Phase::Cut => return,
+                Phase::Cut | Phase::Over => return,
             },
             () = next_look.as_mut() => {
                 let before = served.load(Ordering::Relaxed);

@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response};
 
 use super::{RecordSink, Routes};
 use crate::body::Body;
+use crate::cache::Cache;
 use crate::config::LimitsConfig;
 use crate::drain::Tally;
 use crate::error::ProxyError;
@@ -24,6 +25,7 @@ pub struct Parts {
     pub limits: Arc<LimitsConfig>,
     pub routes: Routes,
     pub upstreams: Arc<Upstreams>,
+    pub cache: Option<Arc<Cache>>,
     pub fhe: Option<Arc<dyn Service>>,
     pub records: Option<Arc<dyn RecordSink>>,
     /// How long a durable route waits for its record.
@@ -45,6 +47,7 @@ pub struct Gateway {
     pub limits: Arc<LimitsConfig>,
     pub routes: Routes,
     pub upstreams: Arc<Upstreams>,
+    pub cache: Option<Arc<Cache>>,
     pub fhe: Option<Arc<dyn Service>>,
     pub records: Option<Arc<dyn RecordSink>>,
     pub durable_timeout: Duration,
@@ -68,6 +71,7 @@ impl Gateway {
             limits: parts.limits,
             routes: parts.routes,
             upstreams: parts.upstreams,
+            cache: parts.cache,
             fhe: parts.fhe,
             records: parts.records,
             durable_timeout: parts.durable_timeout,

@@ -14,7 +14,7 @@ use policy_host::{
 
 use super::normalize::Head;
 use super::record::Account;
-use super::{Answer, Gateway, Route};
+use super::{Answer, Gateway, Route, dispatch};
 use crate::body::Body;
 use crate::error::{Kind, ProxyError, Side};
 use crate::exchange::{Client, Source};
@@ -92,26 +92,32 @@ impl<'e> Stage<'e> {
             .iter()
             .any(|policy| policy.has_response_hook())
         {
-            return Ok(answer);
+            return Ok(self.filled(answer));
         }
-        let (parts, body) = answer.response.into_parts();
-        self.context.response = Some(ResponseParts {
+        let Answer {
+            response,
+            source,
+            fill,
+        } = answer;
+        let (parts, body) = response.into_parts();
+        let seen = ResponseParts {
             status: parts.status,
             headers: parts.headers,
-            source: seen_as(answer.source),
-        });
+            source: seen_as(source),
+        };
+        self.context.response = Some(seen);
         let outcome = self.route.chain.on_response(&mut self.context);
         self.note_reasons();
-        let seen = self.context.response.take();
-        match (outcome, seen) {
+        match (outcome, self.context.response.take()) {
             (Outcome::Continue, Some(seen)) => {
                 let mut response = Response::new(body);
                 *response.status_mut() = seen.status;
                 *response.headers_mut() = seen.headers;
-                Ok(Answer {
+                Ok(self.filled(Answer {
                     response,
-                    source: answer.source,
-                })
+                    source,
+                    fill,
+                }))
             }
             (Outcome::Continue, None) => Err(ProxyError::internal(
                 "the policies did not give the response back",
@@ -120,6 +126,14 @@ impl<'e> Stage<'e> {
             (Outcome::Defer, _) => Err(no_queue()),
             (Outcome::Unavailable(unavailable), _) => Err(unavailable_policy(&unavailable)),
         }
+    }
+
+    /// Lets the cache store what the policies let pass.
+    fn filled(&mut self, mut answer: Answer) -> Answer {
+        if let Some(fill) = answer.fill.take() {
+            answer.response = dispatch::finish(self, fill, answer.response);
+        }
+        answer
     }
 
     pub(super) fn before_attempt(&mut self, attempt: &Attempt) -> AttemptChoice {
@@ -176,10 +190,7 @@ pub(super) fn local_answer(local: LocalResponse) -> Answer {
     let mut response = Response::new(Body::full(local.body));
     *response.status_mut() = local.status;
     *response.headers_mut() = local.headers;
-    Answer {
-        response,
-        source: Source::Local,
-    }
+    Answer::new(response, Source::Local)
 }
 
 /// 503: a policy that guards the route could not decide.

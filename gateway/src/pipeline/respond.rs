@@ -64,10 +64,7 @@ pub(super) fn with_error(account: &mut Account, error: ProxyError) -> Answer {
         // The rest of this request's body is not read: the connection cannot go on.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Answer {
-        response,
-        source: Source::Local,
-    }
+    Answer::new(response, Source::Local)
 }
 
 /// Puts on what every answer carries, and takes off what belongs to the upstream's hop.

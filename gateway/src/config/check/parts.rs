@@ -114,6 +114,7 @@ pub(super) fn outbox(raw: &RawOutbox, fields: &mut Fields<'_>) -> Option<OutboxC
         dir: fields.path(&raw.dir),
         site,
         quota_bytes: fields.size(raw.quota_bytes.as_ref(), GIB, MIB..=1024 * TIB),
+        min_free_bytes: raw.min_free_bytes.map_or(256 * MIB, |size| size.0),
         commit_wait: span(raw.commit_wait, Duration::from_millis(2)),
         seal_after: span(raw.seal_after, Duration::from_secs(1)),
         hold: span(raw.hold, Duration::from_secs(24 * 3600)),

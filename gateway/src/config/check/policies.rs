@@ -2,7 +2,6 @@
 
 use toml::Spanned;
 
-use super::Names;
 use super::fields::Fields;
 use crate::config::raw::RawPolicy;
 use crate::config::report::Problem;
@@ -13,19 +12,12 @@ const GRANTS: [&str; 4] = ["limits", "breakers", "cache", "upstreams"];
 /// A component with no memory to speak of up to one that holds a language runtime.
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
 
-pub(super) fn check(
-    policy: &Spanned<RawPolicy>,
-    names: &Names,
-    fields: &mut Fields<'_>,
-) -> Option<PolicyConfig> {
+pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Option<PolicyConfig> {
     let raw = policy.get_ref();
     for grant in &raw.grants {
         if !GRANTS.contains(&grant.get_ref().as_str()) {
             fields.unknown(grant, "grant", &GRANTS);
         }
-    }
-    for upstream in &raw.upstreams {
-        fields.known(upstream, "upstream", &names.upstreams);
     }
     let on_fault = fields.word(
         raw.on_fault.as_ref(),
@@ -44,7 +36,6 @@ pub(super) fn check(
         name: raw.name.get_ref().clone(),
         module: fields.path(&raw.module),
         grants: texts(&raw.grants),
-        upstreams: texts(&raw.upstreams),
         config_json: config_json(raw, fields),
         on_fault,
         fuel,

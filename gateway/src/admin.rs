@@ -1,0 +1,148 @@
+//! The admin listener: health, readiness, metrics, status. Never on the listeners of the traffic; plain HTTP/1.1, so keep it on
+//! loopback or behind something that asks who is there.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use crate::drain::{Phase, Signal, Tally};
+use crate::telemetry::MetricsHandle;
+
+/// Operators, probes and scrapers: a handful.
+const MAX_CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the admin listener can tell.
+pub trait Outlook: Send + Sync {
+    fn is_ready(&self) -> bool;
+    /// Everything that an operator wants to see at a glance.
+    fn status(&self) -> serde_json::Value;
+    /// Sets the gauges that are read, not counted, before metrics are rendered.
+    fn before_scrape(&self) {}
+}
+
+/// The admin listener, listening.
+pub struct Admin {
+    pub addr: SocketAddr,
+    listener: TcpListener,
+    metrics: Option<MetricsHandle>,
+}
+
+impl Admin {
+    pub async fn bind(addr: SocketAddr, metrics: Option<MetricsHandle>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        Ok(Self {
+            addr: listener.local_addr()?,
+            listener,
+            metrics,
+        })
+    }
+
+    /// Serves until the stop is complete: probes must see a gateway that drains.
+    pub async fn run(self, outlook: Arc<dyn Outlook>, mut signal: Signal) {
+        let tally = Tally::new(MAX_CONNECTIONS);
+        let metrics = Arc::new(self.metrics);
+        loop {
+            let accepted = tokio::select! {
+                () = signal.reached(Phase::Over) => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let (stream, ticket) = match (accepted, tally.enter()) {
+                (Ok((stream, _)), Some(ticket)) => (stream, ticket),
+                (Ok(_), None) => continue,
+                (Err(error), _) => {
+                    tracing::warn!(%error, "the admin listener could not accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (outlook, metrics, mut signal) = (outlook.clone(), metrics.clone(), signal.clone());
+            tokio::spawn(async move {
+                let _ticket = ticket;
+                let service = service_fn(|request: Request<Incoming>| {
+                    let response = answer(&request, outlook.as_ref(), metrics.as_ref().as_ref());
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADER_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::select! {
+                    _ = connection => {}
+                    () = signal.reached(Phase::Over) => {}
+                }
+            });
+        }
+    }
+}
+
+fn answer<B>(
+    request: &Request<B>,
+    outlook: &dyn Outlook,
+    metrics: Option<&MetricsHandle>,
+) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" if outlook.is_ready() => text(StatusCode::OK, "ready\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        "/metrics" => match metrics {
+            Some(metrics) => {
+                outlook.before_scrape();
+                typed(
+                    StatusCode::OK,
+                    MetricsHandle::CONTENT_TYPE,
+                    metrics.render(),
+                )
+            }
+            None => text(
+                StatusCode::NOT_FOUND,
+                "this process has no metrics recorder\n",
+            ),
+        },
+        "/status" => typed(
+            StatusCode::OK,
+            "application/json",
+            format!("{:#}\n", outlook.status()),
+        ),
+        "/" => text(StatusCode::OK, "/healthz /readyz /metrics /status\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there is /healthz, /readyz, /metrics and /status\n",
+        ),
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", body)
+}
+
+fn typed(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,218 @@
+//! The only place where parts are built and joined, and where they are taken apart again, in order.
+
+mod outlook;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outbox::Outbox;
+use tokio::task::JoinSet;
+
+use crate::admin::Admin;
+use crate::cache::Cache;
+use crate::config::{AdminConfig, Config};
+use crate::drain::{Phase, Switch, Tally};
+use crate::listener::{ListenError, Listener};
+use crate::pipeline::{Gateway, Parts, RecordSink};
+use crate::policies::{Policies, PolicyError};
+use crate::records::{self, OutboxRecords};
+use crate::telemetry::{AccessLog, MetricsHandle, Sink};
+use crate::upstream::{UpstreamTlsError, Upstreams};
+
+use outlook::View;
+
+/// After the deadline connections are cut; they get so long to notice.
+const CUT_GRACE: Duration = Duration::from_secs(2);
+/// How long a durable route waits where there is no outbox (there is then no durable route).
+const NO_OUTBOX: Duration = Duration::ZERO;
+
+/// Why the gateway cannot start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("cannot listen on {addr} for [admin]: {source}. Is another process using the port?")]
+    Admin {
+        addr: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Upstream(#[from] UpstreamTlsError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Outbox(#[from] outbox::OpenError),
+    #[error("the access log cannot be started: {0}")]
+    AccessLog(std::io::Error),
+    #[error("starting was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// A gateway that serves.
+pub struct Running {
+    gateway: Arc<Gateway>,
+    outbox: Option<Outbox>,
+    switch: Switch,
+    connections: Tally,
+    tasks: JoinSet<()>,
+    admin_task: Option<tokio::task::JoinHandle<()>>,
+    view: Arc<View>,
+    drain_timeout: Duration,
+    lines: Vec<String>,
+    addrs: Vec<SocketAddr>,
+    admin_addr: Option<SocketAddr>,
+}
+
+/// Builds everything the config names and starts to serve. Needs a tokio runtime.
+pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Running, StartError> {
+    let config = Arc::new(config);
+    let policies = blocking(&config, Policies::load).await??;
+    let outbox = match &config.outbox {
+        Some(settings) => {
+            let settings = settings.clone();
+            let (outbox, report) =
+                tokio::task::spawn_blocking(move || records::open(&settings)).await??;
+            tracing::info!(report = ?report, "outbox opened");
+            Some(outbox)
+        }
+        None => None,
+    };
+    let upstreams = Upstreams::start(&config.upstreams)?;
+    let limits = Arc::new(config.limits.clone());
+    let access_log = match config.server.access_log {
+        true => Some(AccessLog::start(&Sink::Stdout).map_err(StartError::AccessLog)?),
+        false => None,
+    };
+    let gateway = Gateway::new(Parts {
+        name: config.server.name.clone(),
+        limits: limits.clone(),
+        routes: policies.routes(&config),
+        upstreams,
+        cache: config.cache.as_ref().map(Cache::new),
+        fhe: None,
+        records: outbox
+            .clone()
+            .map(|outbox| Arc::new(OutboxRecords::new(outbox)) as Arc<dyn RecordSink>),
+        durable_timeout: config
+            .outbox
+            .as_ref()
+            .map_or(NO_OUTBOX, |outbox| outbox.durable_timeout),
+        access_log,
+    });
+    let connections = Tally::new(limits.max_connections);
+    let mut running = Running {
+        view: Arc::new(View::new(
+            gateway.clone(),
+            connections.clone(),
+            outbox.clone(),
+            policies,
+        )),
+        connections,
+        switch: Switch::new(),
+        tasks: JoinSet::new(),
+        admin_task: None,
+        drain_timeout: config.server.drain_timeout,
+        lines: Vec::new(),
+        addrs: Vec::new(),
+        admin_addr: None,
+        outbox,
+        gateway,
+    };
+    for listener in &config.listeners {
+        running.listen(Listener::bind(listener, &limits)?, &limits);
+    }
+    if let Some(admin) = &config.admin {
+        running.administer(admin, metrics).await?;
+    }
+    running.gateway.set_ready(true);
+    Ok(running)
+}
+
+async fn blocking<T: Send + 'static>(
+    config: &Arc<Config>,
+    work: fn(&Config) -> T,
+) -> Result<T, StartError> {
+    let config = config.clone();
+    Ok(tokio::task::spawn_blocking(move || work(&config)).await?)
+}
+
+impl Running {
+    fn listen(&mut self, listener: Listener, limits: &Arc<crate::config::LimitsConfig>) {
+        self.addrs.push(listener.addr);
+        self.lines.push(listener.describe());
+        let serving = listener.run(
+            self.gateway.clone(),
+            self.connections.clone(),
+            self.switch.signal(),
+            limits.clone(),
+        );
+        self.tasks.spawn(serving);
+    }
+
+    async fn administer(
+        &mut self,
+        config: &AdminConfig,
+        metrics: Option<MetricsHandle>,
+    ) -> Result<(), StartError> {
+        let failed = |source| StartError::Admin {
+            addr: config.listen,
+            source,
+        };
+        let admin = Admin::bind(config.listen, metrics).await.map_err(failed)?;
+        self.admin_addr = Some(admin.addr);
+        self.lines.push(format!(
+            "http://{} (admin: /healthz /readyz /metrics /status)",
+            admin.addr
+        ));
+        self.admin_task = Some(tokio::spawn(
+            admin.run(self.view.clone(), self.switch.signal()),
+        ));
+        Ok(())
+    }
+
+    /// What listens where, a line each, for people.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The address of a listener, in the order of the config.
+    pub fn addr(&self, listener: usize) -> Option<SocketAddr> {
+        self.addrs.get(listener).copied()
+    }
+
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    pub fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_ref()
+    }
+
+    /// The graceful stop; see `drain.rs` for its order. True if everything in flight could finish.
+    pub async fn stop(mut self) -> bool {
+        self.gateway.set_ready(false);
+        self.switch.advance(Phase::Draining);
+        let in_time = self.connections.idle_within(self.drain_timeout).await;
+        self.switch.advance(Phase::Cut);
+        if !in_time {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "the drain timeout passed; connections are cut"
+            );
+            self.connections.idle_within(CUT_GRACE).await;
+        }
+        while self.tasks.join_next().await.is_some() {}
+        if let Some(outbox) = &self.outbox {
+            outbox.close().await;
+        }
+        if let Some(log) = &self.gateway.access_log {
+            log.close();
+        }
+        self.switch.advance(Phase::Over);
+        if let Some(admin) = self.admin_task.take() {
+            let _ = admin.await;
+        }
+        in_time
+    }
+}

@@ -1,0 +1,106 @@
+//! `veilgate check`: everything about a config that can be found out without serving: the text, the certificates, the policies
+//! with their own configuration.
+
+use std::path::{Path, PathBuf};
+
+use transport::tls::{Identity, TrustRoots};
+
+use super::Failure;
+use crate::config::{self, Config};
+use crate::listener;
+use crate::policies::Policies;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The config file
+    #[arg(value_name = "FILE")]
+    config: PathBuf,
+    /// Only the text: certificates and policy modules need not be there
+    #[arg(long)]
+    text_only: bool,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let config = config::load(&args.config)?;
+    if !args.text_only {
+        let problems = problems(&config);
+        if !problems.is_empty() {
+            let file = args.config.display();
+            return Err(Failure::wrong_input(format!(
+                "{file} is well-formed, but cannot be used here:\n  {}",
+                problems.join("\n  ")
+            )));
+        }
+    }
+    print!("{}", summary(&args.config, &config));
+    Ok(())
+}
+
+/// Everything that is wrong, so that one run shows it all.
+fn problems(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    for listener in &config.listeners {
+        if let Some(tls) = &listener.tls
+            && let Err(error) = listener::server_tls(tls, listener.protocols)
+        {
+            problems.push(format!("listener {}: {error}", listener.addr));
+        }
+    }
+    for upstream in &config.upstreams {
+        if let Some(ca) = &upstream.tls.ca
+            && let Err(error) = TrustRoots::load(ca)
+        {
+            problems.push(format!("upstream {}: {error}", upstream.name));
+        }
+    }
+    if let Some(sync) = &config.sync {
+        let trust = TrustRoots::load(&sync.ca).err();
+        let identity = Identity::load(&sync.cert, &sync.key).err();
+        problems.extend(
+            [trust, identity]
+                .into_iter()
+                .flatten()
+                .map(|error| format!("[sync]: {error}")),
+        );
+    }
+    if let Err(error) = Policies::load(config) {
+        problems.push(error.to_string());
+    }
+    if let Some(fhe) = &config.fhe
+        && !fhe.programs_dir.is_dir()
+    {
+        problems.push(format!(
+            "[fhe]: programs_dir {} is not a directory",
+            fhe.programs_dir.display()
+        ));
+    }
+    problems
+}
+
+fn summary(file: &Path, config: &Config) -> String {
+    let mut text = format!("{}: fine\n", file.display());
+    for listener in &config.listeners {
+        let tls = if listener.tls.is_some() {
+            "TLS"
+        } else {
+            "plain"
+        };
+        text += &format!("  listener  {} ({tls})\n", listener.addr);
+    }
+    for route in &config.routes {
+        let policies = if route.policies.is_empty() {
+            "no policies".to_owned()
+        } else {
+            route.policies.join(" → ")
+        };
+        text += &format!("  route     {}: {policies}\n", route.name);
+    }
+    for (policy, _) in config
+        .policy_uses()
+        .into_iter()
+        .filter(|(_, uses)| *uses == 0)
+    {
+        text += &format!("  note      policy {policy} is on no route\n");
+    }
+    text
+}

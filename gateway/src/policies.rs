@@ -1,0 +1,148 @@
+//! The policies of a config, loaded: modules read and compiled, chains made of them for the routes.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use policy_host::{
+    Chain, Clock, Grant, HostConfig, HostError, Limits, LoadError, OnFault, Policy, PolicyHost,
+    PolicySpec, PrimitiveCaps, Primitives, SystemClock,
+};
+
+use crate::config::{self, Config, PolicyConfig};
+use crate::pipeline::{Route, Routes};
+
+/// Why the policies of a config cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error("policy {policy}: the module {path} cannot be read: {source}")]
+    Read {
+        policy: String,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    #[error("policy {policy}: {reason}")]
+    Spec { policy: String, reason: String },
+}
+
+/// All policies, by name, and what they share. Keeps the host, whose thread watches over deadlines.
+pub struct Policies {
+    by_name: HashMap<String, Arc<Policy>>,
+    pub primitives: Arc<Primitives>,
+    /// The one that breakers count with.
+    pub clock: Arc<dyn Clock>,
+    _host: Option<PolicyHost>,
+}
+
+impl Policies {
+    /// Reads, compiles and configures every policy. Takes seconds: not for a worker thread.
+    pub fn load(config: &Config) -> Result<Self, PolicyError> {
+        let primitives = Primitives::new(PrimitiveCaps::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        if config.policies.is_empty() {
+            return Ok(Self {
+                by_name: HashMap::new(),
+                primitives,
+                clock,
+                _host: None,
+            });
+        }
+        let host = PolicyHost::new(host_config(config, clock.clone()))?;
+        let mut by_name = HashMap::new();
+        for policy in &config.policies {
+            by_name.insert(policy.name.clone(), host.load(spec(policy)?, &primitives)?);
+        }
+        Ok(Self {
+            by_name,
+            primitives,
+            clock,
+            _host: Some(host),
+        })
+    }
+
+    /// The routes with their chains. A chain that names an unknown policy cannot be: the config was checked.
+    pub fn routes(&self, config: &Config) -> Routes {
+        let route = |route: &config::RouteConfig| {
+            let named = |name: &String| self.by_name.get(name).cloned();
+            let grants = |name: &String| {
+                config
+                    .policies
+                    .iter()
+                    .find(|policy| policy.name == *name)
+                    .map(|policy| &policy.grants)
+            };
+            let cache = Grant::Cache.name();
+            Route {
+                name: Arc::from(route.name.as_str()),
+                chain: Chain::new(route.policies.iter().filter_map(named).collect()),
+                may_cache: config.cache.is_some()
+                    && route
+                        .policies
+                        .iter()
+                        .filter_map(grants)
+                        .flatten()
+                        .any(|grant| grant == cache),
+                config: route.clone(),
+            }
+        };
+        Routes::new(config.routes.iter().map(route).collect())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.by_name.values()
+    }
+}
+
+fn host_config(config: &Config, clock: Arc<dyn Clock>) -> HostConfig {
+    let defaults = HostConfig::default();
+    let largest = config
+        .policies
+        .iter()
+        .filter_map(|policy| policy.max_memory_bytes)
+        .max();
+    let largest = largest
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(0);
+    HostConfig {
+        workers: config.server.workers.unwrap_or(defaults.workers),
+        max_policies: config.policies.len().max(1),
+        max_memory_bytes: defaults.max_memory_bytes.max(largest),
+        clock,
+        ..defaults
+    }
+}
+
+fn spec(policy: &PolicyConfig) -> Result<PolicySpec, PolicyError> {
+    let wasm = std::fs::read(&policy.module).map_err(|source| PolicyError::Read {
+        policy: policy.name.clone(),
+        path: policy.module.clone(),
+        source,
+    })?;
+    let grant = |name: &String| {
+        name.parse::<Grant>().map_err(|error| PolicyError::Spec {
+            policy: policy.name.clone(),
+            reason: error.to_string(),
+        })
+    };
+    let defaults = Limits::default();
+    let mut spec = PolicySpec::new(policy.name.clone(), wasm);
+    spec.grants = policy.grants.iter().map(grant).collect::<Result<_, _>>()?;
+    spec.config_json.clone_from(&policy.config_json);
+    spec.on_fault = match policy.on_fault {
+        config::OnFault::Deny => OnFault::Deny,
+        config::OnFault::Skip => OnFault::Skip,
+    };
+    spec.limits = Limits {
+        memory_bytes: policy
+            .max_memory_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(defaults.memory_bytes),
+        fuel: policy.fuel.unwrap_or(defaults.fuel),
+        deadline: policy.deadline.unwrap_or(defaults.deadline),
+    };
+    Ok(spec)
+}
