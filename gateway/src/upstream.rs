@@ -245,6 +245,12 @@ impl Picked {
     }
 }
 
+/// `from + wait`; a configured wait that no clock can count is as good as a day.
+fn after(from: Instant, wait: Duration) -> Instant {
+    from.checked_add(wait)
+        .unwrap_or_else(|| from + Duration::from_secs(24 * 3600))
+}
+
 fn build_endpoint(
     config: &UpstreamConfig,
     endpoint: &EndpointConfig,

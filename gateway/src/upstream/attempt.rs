@@ -166,7 +166,7 @@ async fn head(
     let begun = Instant::now();
     let mut quiet_since = begun;
     loop {
-        let own = quiet_since + patience.first_byte;
+        let own = super::after(quiet_since, patience.first_byte);
         let until = patience.deadline.map_or(own, |deadline| deadline.min(own));
         match timeout_at(until, response.as_mut()).await {
             Ok(Ok(response)) => return Ok(response),

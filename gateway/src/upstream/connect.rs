@@ -65,7 +65,7 @@ impl Connector {
     /// Opens a connection; its driver runs as a task of its own until it closes.
     pub async fn open(&self, deadline: Option<Instant>) -> Result<Sender, ProxyError> {
         let begun = Instant::now();
-        let own = begun + self.connect_timeout;
+        let own = super::after(begun, self.connect_timeout);
         let until = deadline.map_or(own, |deadline| deadline.min(own));
         match timeout_at(until, self.connect()).await {
             Ok(opened) => opened,

@@ -94,7 +94,7 @@ impl Pool {
             }
             sender
         } else {
-            let own = Instant::now() + connector.connect_timeout;
+            let own = super::after(Instant::now(), connector.connect_timeout);
             let until = deadline.map_or(own, |deadline| deadline.min(own));
             let Ok(_opening) = timeout_at(until, self.opening.lock()).await else {
                 return Err(fault::connect_timeout(

@@ -72,7 +72,7 @@ async fn check(upstream: Weak<Upstream>, endpoint: Weak<Endpoint>, rules: Health
 
 /// A connection of its own: a check that rides on a pooled one says nothing about new connections.
 async fn answers(endpoint: &Endpoint, rules: &HealthConfig) -> bool {
-    let deadline = Instant::now() + rules.timeout;
+    let deadline = super::after(Instant::now(), rules.timeout);
     let Ok(sender) = endpoint.connector.open(Some(deadline)).await else {
         return false;
     };
