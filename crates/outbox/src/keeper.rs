@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sync_wire::BatchBuilder;
-
 use crate::{
     aside,
     gather::{Gathered, Gatherer, Stop},
@@ -342,28 +340,6 @@ impl Keeper {
                 tracing::info!(reason, "outbox database rebuilt");
             }
             Err(error) => tracing::warn!(%error, "outbox runs without its database"),
-        }
-    }
-}
-
-impl Shared {
-    /// Writes a batch file, with the reserve's help if need be.
-    pub(crate) fn seal_to_file(
-        &self,
-        builder: BatchBuilder,
-        epoch: edge_types::Epoch,
-        no: u64,
-        prev_hash: edge_types::Digest,
-        oldest_ms: u64,
-    ) -> io::Result<crate::rows::BatchRow> {
-        let origin = self.origin(epoch);
-        let (disk, dir) = (self.disk.as_ref(), self.layout.batches.as_path());
-        let again = builder.clone();
-        match origin.seal(disk, dir, builder, no, prev_hash, oldest_ms) {
-            Err(error) if self.release_reserve(&error) => {
-                origin.seal(disk, dir, again, no, prev_hash, oldest_ms)
-            }
-            result => result,
         }
     }
 }

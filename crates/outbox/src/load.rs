@@ -46,7 +46,7 @@ impl LoadResult {
 }
 
 /// A record that looks like an access record: a JSON object, half of it noise, so that compression has honest work.
-fn record(len: usize, seed: u64) -> Bytes {
+pub fn record(len: usize, seed: u64) -> Bytes {
     let mut text = String::with_capacity(len);
     text.push_str(
         "{\"v\":1,\"route\":\"models\",\"method\":\"POST\",\"path\":\"/v1/score\",\"noise\":\"",

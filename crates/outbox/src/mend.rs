@@ -1,4 +1,4 @@
-//! Reading batches, mending those that are damaged, and setting refused ones aside.
+//! Batch files of a running outbox: writing them, reading them, mending those that are damaged, setting refused ones aside.
 
 use std::{
     io,
@@ -6,7 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use edge_types::{BatchNo, Digest};
+use edge_types::{BatchNo, Digest, Epoch};
+use sync_wire::BatchBuilder;
 
 use crate::{
     BatchRef, aside,
@@ -61,7 +62,7 @@ impl Shared {
         tracing::error!(batch = no, "damaged batch file: making it anew");
         let (segments, epoch, prev_hash) = {
             let ledger = self.ledger.lock();
-            let before = ledger.batches.get(&(no.saturating_sub(1)));
+            let before = ledger.batches.get(&no.saturating_sub(1));
             let segments: Vec<_> = ledger.segments.iter().copied().collect();
             (
                 segments,
@@ -69,6 +70,10 @@ impl Shared {
                 before.map_or_else(Digest::default, |row| row.hash),
             )
         };
+        // The header may be sound: with the same chain and the same records the new file is the old one, byte for byte.
+        let path = self.layout.batch(no, old.hash);
+        let header = sealed::read_header(self.disk.as_ref(), &path, old.len);
+        let prev_hash = header.map_or(prev_hash, |header| header.meta.prev_hash);
         let epoch = epoch.ok_or_else(|| io::Error::other("no epoch"))?;
         let gatherer = Gatherer {
             disk: self.disk.as_ref(),
@@ -79,12 +84,7 @@ impl Shared {
         let seqs = old.first_seq..old.last_seq + 1;
         let (builder, oldest_ms) = recover::salvage(&gatherer, &segments, seqs, old.oldest_ms)?;
         let lost = u64::from(old.count).saturating_sub(u64::from(builder.count()));
-        match aside::quarantine(
-            self.disk.as_ref(),
-            &self.layout,
-            &self.layout.batch(no, old.hash),
-            now_ms(),
-        ) {
+        match aside::quarantine(self.disk.as_ref(), &self.layout, &path, now_ms()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
@@ -126,5 +126,25 @@ impl Shared {
         self.change(|ledger| ledger.dead(no));
         self.wake.ring();
         Ok(())
+    }
+
+    /// Writes a batch file, with the reserve's help if need be.
+    pub(crate) fn seal_to_file(
+        &self,
+        builder: BatchBuilder,
+        epoch: Epoch,
+        no: u64,
+        prev_hash: Digest,
+        oldest_ms: u64,
+    ) -> io::Result<BatchRow> {
+        let origin = self.origin(epoch);
+        let (disk, dir) = (self.disk.as_ref(), self.layout.batches.as_path());
+        let again = builder.clone();
+        match origin.seal(disk, dir, builder, no, prev_hash, oldest_ms) {
+            Err(error) if self.release_reserve(&error) => {
+                origin.seal(disk, dir, again, no, prev_hash, oldest_ms)
+            }
+            result => result,
+        }
     }
 }

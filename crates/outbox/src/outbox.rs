@@ -1,12 +1,12 @@
 //! The handle: what the gateway and the sync driver call.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions, TryLockError},
     io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{self, Sender},
+        mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
     time::Instant,
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use edge_types::{BatchNo, Digest, Epoch, Incarnation, Receipt, Seq};
 use parking_lot::Mutex;
 use serde::Serialize;
+use sync_wire::limits::MAX_RECORD_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::{
@@ -96,17 +97,7 @@ impl Outbox {
         let layout = Layout::new(&config.dir);
         disk.create_dir_all(&layout.root)
             .map_err(io_error("create", &layout.root))?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&layout.lock)
-            .map_err(io_error("open", &layout.lock))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::Locked(layout.root)),
-            Err(std::fs::TryLockError::Error(e)) => return Err(io_error("lock", &layout.lock)(e)),
-        }
+        let lock = take_lock(&layout)?;
         let Recovered {
             identity,
             ledger,
@@ -138,18 +129,7 @@ impl Outbox {
             disk,
         });
         shared.write_witness(true);
-        let writer_thread = Writer::new(shared.clone(), inbox);
-        let keeper = Keeper::new(shared.clone(), writer.clone());
-        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            thread::Builder::new()
-                .name(name.into())
-                .spawn(run)
-                .map_err(io_error("start a thread for", &shared.layout.root))
-        };
-        let threads = vec![
-            spawn("outbox-writer", Box::new(|| writer_thread.run()))?,
-            spawn("outbox-keeper", Box::new(|| keeper.run()))?,
-        ];
+        let threads = start_threads(&shared, &writer, inbox)?;
         let handle = Handle {
             identity: Mutex::new(identity),
             writer: Mutex::new(Some(writer)),
@@ -174,36 +154,30 @@ impl Outbox {
 
     /// Accepts a record and returns when it is durable. Dropping the future does not take the record back.
     pub async fn append(&self, record: Bytes) -> Result<Receipt, AppendError> {
-        self.admit(&record)?;
-        let permit = self
-            .shared()
-            .queue
-            .clone()
-            .acquire_many_owned(queue_cost(&record))
+        let cost = queue_cost(&record)?;
+        let queue = self.shared().queue.clone();
+        let permit = queue
+            .acquire_many_owned(cost)
             .await
             .map_err(|_| AppendError::Closed)?;
+        self.shared().admit(record.len()).map_err(count)?;
         self.append_entry(record, Some(permit), false).await
     }
 
     /// Accepts a record that is durable a few milliseconds later, with the next commit; a crash before that loses it.
     pub fn append_later(&self, record: Bytes) -> Result<(), AppendError> {
-        self.admit(&record)?;
-        let permit = self
-            .shared()
-            .queue
-            .clone()
-            .try_acquire_many_owned(queue_cost(&record))
+        let cost = queue_cost(&record)?;
+        let queue = self.shared().queue.clone();
+        let permit = queue
+            .try_acquire_many_owned(cost)
             .map_err(|_| count(AppendError::QueueFull))?;
+        self.shared().admit(record.len()).map_err(count)?;
         self.send(Command::Append(Entry {
             body: record,
             reply: None,
             essential: false,
             _permit: Some(permit),
         }))
-    }
-
-    fn admit(&self, record: &Bytes) -> Result<(), AppendError> {
-        self.shared().admit(record.len()).map_err(count)
     }
 
     async fn append_entry(
@@ -411,8 +385,52 @@ impl Handle {
     }
 }
 
-fn queue_cost(record: &Bytes) -> u32 {
-    u32::try_from(record.len() + QUEUE_OVERHEAD).unwrap_or(u32::MAX)
+/// One process at a time: two would give numbers twice.
+fn take_lock(layout: &Layout) -> Result<File, OpenError> {
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&layout.lock)
+        .map_err(io_error("open", &layout.lock))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(layout.root.clone())),
+        Err(TryLockError::Error(e)) => Err(io_error("lock", &layout.lock)(e)),
+    }
+}
+
+fn start_threads(
+    shared: &Arc<Shared>,
+    writer: &Sender<Command>,
+    inbox: Receiver<Command>,
+) -> Result<Vec<JoinHandle<()>>, OpenError> {
+    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new()
+            .name(name.into())
+            .spawn(run)
+            .map_err(io_error("start a thread for", &shared.layout.root))
+    };
+    let writing = Writer::new(shared.clone(), inbox);
+    let keeper = Keeper::new(shared.clone(), writer.clone());
+    Ok(vec![
+        spawn("outbox-writer", Box::new(|| writing.run()))?,
+        spawn("outbox-keeper", Box::new(|| keeper.run()))?,
+    ])
+}
+
+/// Bytes of the queue that a record takes; refuses one that is too long for the format.
+fn queue_cost(record: &Bytes) -> Result<u32, AppendError> {
+    let len = record.len();
+    u32::try_from(len + QUEUE_OVERHEAD)
+        .ok()
+        .filter(|_| len <= MAX_RECORD_BYTES)
+        .ok_or_else(|| {
+            count(AppendError::TooLarge {
+                len,
+                limit: MAX_RECORD_BYTES,
+            })
+        })
 }
 
 fn count(error: AppendError) -> AppendError {

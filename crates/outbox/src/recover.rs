@@ -230,10 +230,12 @@ fn open_store(
     let existed = layout.store.exists();
     let reason = match open_and_parse(&layout.store, config.store_timeout, incarnation) {
         Ok((store, known)) => {
-            report.store = if existed {
-                StoreOpening::Opened
-            } else {
-                StoreOpening::Created
+            report.store = match (existed, report.is_new) {
+                (true, _) => StoreOpening::Opened,
+                (false, true) => StoreOpening::Created,
+                (false, false) => StoreOpening::Rebuilt {
+                    reason: "it was gone".into(),
+                },
             };
             return (Some(Arc::new(store)), known);
         }

@@ -14,12 +14,11 @@ use std::{
 
 use edge_types::{BatchNo, Epoch, Incarnation, IncarnationTag, SiteId};
 use parking_lot::{Condvar, Mutex};
-use sync_wire::limits::MAX_RECORD_BYTES;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    config::OutboxConfig, disk::Disk, error::AppendError, frame::FRAME_HEADER_LEN, layout::Layout,
-    ledger::Ledger, sealed::Origin, store::Store, witness::Witness,
+    config::OutboxConfig, disk::Disk, error::AppendError, layout::Layout, ledger::Ledger,
+    sealed::Origin, store::Store, witness::Witness,
 };
 
 /// The outbox's clock: only for data and ages, never for order.
@@ -144,21 +143,15 @@ impl Shared {
         }
     }
 
-    /// Whether a record of this length may come in now. The writer checks the disk once more.
+    /// Whether a record may come in that already has its place in the queue. The writer checks the disk once more.
     pub(crate) fn admit(&self, len: usize) -> Result<(), AppendError> {
-        if len > MAX_RECORD_BYTES {
-            return Err(AppendError::TooLarge {
-                len,
-                limit: MAX_RECORD_BYTES,
-            });
-        }
         let queued = self
             .config
             .queue_bytes
             .saturating_sub(self.queue.available_permits());
-        let used_bytes = self.used_bytes.load(Ordering::Acquire) + queued as u64;
+        let used_bytes = self.used_bytes.load(Ordering::Acquire);
         let quota_bytes = self.config.quota_bytes;
-        if used_bytes + (len + FRAME_HEADER_LEN) as u64 > quota_bytes {
+        if used_bytes + queued as u64 > quota_bytes {
             return Err(AppendError::Full {
                 used_bytes,
                 quota_bytes,

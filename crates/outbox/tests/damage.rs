@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use bytes::Bytes;
-use common::{Delivered, drain, files, flip_bit, seal_all, small};
+use common::{Delivered, drain, files, flip_bit, seal_all, small, wait_until};
 use outbox::{BatchNo, Epoch, OpenReport, Outbox, OutboxConfig, StoreOpening, inspect};
 
 mod common;
@@ -296,6 +296,36 @@ async fn a_strange_database_is_set_aside() {
     assert!(
         matches!(report.store, StoreOpening::Rebuilt { .. }),
         "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_goes_while_the_outbox_runs_is_rebuilt() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = small(dir.path());
+    fill(&config, 1..=RECORDS, Some(Epoch(1))).await;
+    let (outbox, _) = Outbox::open(config.clone()).expect("opens");
+    fs::remove_dir_all(dir.path().join("db")).expect("there");
+    let all = outbox.pending_batches(BatchNo(0), usize::MAX);
+    for batch in &all {
+        outbox.ack(batch.no);
+    }
+    wait_until("it is rebuilt", || {
+        let status = outbox.status();
+        status.store_rebuilds == 1 && status.store_is_up
+    })
+    .await;
+    outbox
+        .append(Bytes::from_static(b"{}"))
+        .await
+        .expect("runs on");
+    outbox.close().await;
+    let (outbox, report) = Outbox::open(config).expect("opens");
+    assert_eq!(report.store, StoreOpening::Opened);
+    assert_eq!(
+        outbox.pending_batches(BatchNo(0), 9),
+        [],
+        "acknowledgements are in the new one"
     );
 }
 

@@ -7,6 +7,7 @@ use common::{PATIENCE, drain, seal_all, small, wait_until};
 use outbox::{
     AppendError, BatchAccessError, BatchNo, Epoch, EpochError, MAX_RECORD_BYTES, OpenError, Outbox,
     OutboxConfig, SiteId, StoreOpening, inspect,
+    load::{self, LoadSpec},
 };
 
 mod common;
@@ -294,4 +295,37 @@ async fn small_notes_and_large_records_share_a_batch_up_to_its_limit() {
     assert_eq!(delivered.records.len(), 20);
     assert_eq!(delivered.records[&1], large);
     assert_eq!(delivered.gaps, []);
+}
+
+#[tokio::test]
+async fn a_load_reports_what_was_acknowledged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut config = small(dir.path());
+    config.segment_bytes = 16 * 1024 * 1024;
+    config.quota_bytes = 1024 * 1024 * 1024;
+    config.seal_bytes = 1024 * 1024;
+    let outbox = open(&config);
+    for (record_bytes, callers) in [(1024, 64), (200 * 1024, 4)] {
+        let spec = LoadSpec {
+            record_bytes,
+            callers,
+            duration: Duration::from_millis(300),
+        };
+        let before = outbox.status().last_seq.0;
+        let result = load::run(&outbox, spec)
+            .await
+            .expect("no record is refused for good");
+        println!(
+            "{record_bytes} bytes: {:.0}/s, p50 {:?}, p99 {:?}",
+            result.per_second(),
+            result.percentile(50.0),
+            result.percentile(99.0)
+        );
+        assert!(result.appended >= callers as u64);
+        assert_eq!(outbox.status().last_seq.0 - before, result.appended);
+        assert_eq!(result.latencies.len() as u64, result.appended);
+    }
+    let (short, long) = (load::record(300, 1), load::record(300, 2));
+    assert_eq!((short.len(), long.len()), (300, 300));
+    serde_json::from_slice::<serde_json::Value>(&short).expect("JSON");
 }

@@ -4,6 +4,7 @@ use sync_wire::BatchBuilder;
 
 use super::{Recovery, io_error};
 use crate::{
+    config::MAX_SEGMENT_BYTES,
     error::OpenError,
     frame::{Item, Scan},
     gather::{Gatherer, Stop},
@@ -13,6 +14,9 @@ use crate::{
     sealed::Origin,
     segment::SEGMENT_HEADER_LEN,
 };
+
+/// No segment is longer: the last group may go over the limit. What is beyond was not written by us.
+const MAX_FILE_BYTES: u64 = MAX_SEGMENT_BYTES + 2 * 1024 * 1024;
 
 /// How far a segment's frames are good.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,6 +57,7 @@ impl Recovery<'_> {
         len: u64,
         bound: Option<u64>,
     ) -> Result<Segment, OpenError> {
+        let len = len.min(MAX_FILE_BYTES);
         let mut segment = Segment {
             id,
             end_seq: bound.unwrap_or(id.first_seq),
