@@ -99,12 +99,7 @@ impl Cache {
     /// Finds what may be done without the origin.
     pub fn lookup(self: &Arc<Self>, request: &CacheRequest<'_>, now: SystemTime) -> Lookup {
         if request.bypass {
-            return Lookup::Forward(Ticket::passing(
-                self,
-                request,
-                Forward::Bypass,
-                now,
-            ));
+            return Lookup::Forward(Ticket::passing(self, request, Forward::Bypass, now));
         }
         if let Some(why) = bypasses(
             request.method,
@@ -200,9 +195,7 @@ impl Cache {
         {
             return Lookup::Wait(wait);
         }
-        Lookup::Forward(Ticket::leading(
-            self, request, keys, basis, why, lead, now,
-        ))
+        Lookup::Forward(Ticket::leading(self, request, keys, basis, why, lead, now))
     }
 
     /// Drops all that is stored of a resource.
