@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::compile::Compiler;
 use crate::error::{HostError, LoadError};
 use crate::host;
 use crate::instance::Allowance;
@@ -12,20 +13,19 @@ use crate::module;
 use crate::policy::{Parts, Policy};
 use crate::primitives::Primitives;
 use crate::spec::{HostConfig, PolicySpec};
-use crate::state::{HostState, Shared};
+use crate::state::{
+    CORE_INSTANCES_PER_COMPONENT, HostState, MAX_TABLE_ELEMENTS, MEMORIES_PER_COMPONENT, Shared,
+    TABLES_PER_COMPONENT,
+};
 use crate::ticker::Ticker;
 
 /// The stack of a guest. Policies are shallow; a recursion without end traps soon.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
-/// What one component brings at most: a Rust or C guest has three core instances, one memory and two tables; QuickJS three memories.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
-const MEMORIES_PER_COMPONENT: u32 = 4;
-const TABLES_PER_COMPONENT: u32 = 8;
 /// Most instances of all policies together: each memory reserves 4 GiB of address space, of which there are 128 TiB.
 const MAX_INSTANCES: usize = 4096;
 
 pub struct PolicyHost {
-    engine: Engine,
+    compiler: Compiler,
     basics: Linker<HostState>,
     ticker: Ticker,
     config: HostConfig,
@@ -34,12 +34,12 @@ pub struct PolicyHost {
 impl PolicyHost {
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
         let failed = |error: wasmtime::Error| HostError::Engine(format!("{error:#}"));
-        let engine = Engine::new(&engine_config(&config)).map_err(failed)?;
+        let engine = pooling_or_not(&config).map_err(failed)?;
         let mut basics = Linker::new(&engine);
         host::link_basics(&mut basics).map_err(failed)?;
         let ticker = Ticker::start(&engine, config.tick).map_err(HostError::Ticker)?;
         Ok(Self {
-            engine,
+            compiler: Compiler::new(engine, config.max_policies),
             basics,
             ticker,
             config,
@@ -67,7 +67,7 @@ impl PolicyHost {
                 limit,
             });
         }
-        let module = module::load(&self.engine, &self.basics, &spec)?;
+        let module = module::load(&self.compiler, &self.basics, &spec)?;
         let limits = spec.limits;
         let shared = Arc::new(Shared {
             policy: Arc::from(spec.name.as_str()),
@@ -98,7 +98,29 @@ impl PolicyHost {
     }
 }
 
-fn engine_config(host: &HostConfig) -> Config {
+/// With its memories reserved at once, where there is room for them: small machines have an address space of 512 GiB or less.
+fn pooling_or_not(host: &HostConfig) -> wasmtime::Result<Engine> {
+    let mut config = engine_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(host)));
+    Engine::new(&config).or_else(|error| {
+        tracing::warn!(%error, "no room to reserve memory for policies at once; it is allocated one by one");
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        Engine::new(&config)
+    })
+}
+
+fn engine_config() -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK_BYTES)
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+    config
+}
+
+fn pool_config(host: &HostConfig) -> PoolingAllocationConfig {
     // Twice: during a swap the old chain and the new one are both there.
     let wanted = host
         .workers
@@ -114,14 +136,25 @@ fn engine_config(host: &HostConfig) -> Config {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)
-        .max_memory_size(host.max_memory_bytes);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .consume_fuel(true)
-        .epoch_interruption(true)
-        .max_wasm_stack(GUEST_STACK_BYTES)
-        .concurrency_support(false)
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
-    config
+        .max_memory_size(host.max_memory_bytes)
+        .table_elements(MAX_TABLE_ELEMENTS);
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_cannot_hold_the_pool_gets_an_engine_without() {
+        // More than a memory's reservation: the pool is refused.
+        let host = HostConfig {
+            max_memory_bytes: 1 << 40,
+            ..HostConfig::default()
+        };
+        let mut pooled = engine_config();
+        pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(&host)));
+        assert!(Engine::new(&pooled).is_err());
+        assert!(PolicyHost::new(host).is_ok());
+    }
 }

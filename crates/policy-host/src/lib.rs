@@ -9,6 +9,7 @@ mod attrs;
 mod bindings;
 mod chain;
 mod clock;
+mod compile;
 mod decision;
 mod engine;
 mod error;

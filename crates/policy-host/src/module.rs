@@ -1,11 +1,12 @@
 //! From bytes to something that can be instantiated: compiled, its imports held against what was granted, its hooks looked up once.
 
 use wasmtime::Engine;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{InstancePre, Linker};
 
 use crate::bindings::exports::veilgate::policy::{
     attempt_hook, lifecycle, request_hook, response_hook,
 };
+use crate::compile::Compiler;
 use crate::error::LoadError;
 use crate::host;
 use crate::spec::{Grant, PolicySpec};
@@ -35,7 +36,7 @@ pub(crate) struct Module {
 
 /// `basics` has everything that is always granted.
 pub(crate) fn load(
-    engine: &Engine,
+    compiler: &Compiler,
     basics: &Linker<HostState>,
     spec: &PolicySpec,
 ) -> Result<Module, LoadError> {
@@ -43,8 +44,10 @@ pub(crate) fn load(
     if is_core_module(&spec.wasm) {
         return Err(LoadError::NotComponent { policy: policy() });
     }
-    let component =
-        Component::from_binary(engine, &spec.wasm).map_err(|error| LoadError::Compile {
+    let engine = compiler.engine();
+    let component = compiler
+        .component(&spec.wasm)
+        .map_err(|error| LoadError::Compile {
             policy: policy(),
             detail: format!("{error:#}"),
         })?;

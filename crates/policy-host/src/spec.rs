@@ -63,7 +63,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            memory_bytes: 16 << 20,
+            memory_bytes: 32 << 20,
             fuel: 10_000_000,
             deadline: Duration::from_millis(100),
         }

@@ -16,8 +16,13 @@ use crate::primitives::Primitives;
 const MAX_HANDLES: usize = 192;
 /// Bytes a guest may have the host allocate for the arguments of one of its calls: a large response with its headers.
 pub(crate) const HOST_CALL_BYTES: usize = 4 << 20;
-/// Elements of all tables of one store; a table entry is a pointer of the host's.
-const MAX_TABLE_ELEMENTS: usize = 100_000;
+/// Elements of one table: the functions of the largest runtimes; each is a pointer of the host's.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 65_536;
+
+/// What one component brings at most: a Rust or C guest has three core instances, one memory and two tables; QuickJS three memories.
+pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+pub(crate) const MEMORIES_PER_COMPONENT: u32 = 4;
+pub(crate) const TABLES_PER_COMPONENT: u32 = 8;
 
 /// What every instance of one policy shares.
 pub(crate) struct Shared {
@@ -124,15 +129,15 @@ impl ResourceLimiter for MemoryBudget {
     }
 
     fn instances(&self) -> usize {
-        32
+        CORE_INSTANCES_PER_COMPONENT as usize
     }
 
     fn tables(&self) -> usize {
-        16
+        TABLES_PER_COMPONENT as usize
     }
 
     fn memories(&self) -> usize {
-        8
+        MEMORIES_PER_COMPONENT as usize
     }
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::lines::Lines;
 use common::{Bench, CONFIGURE, ON_REQUEST, bare, component, configured, exchange, granted};
 use policy_host::{Cause, Chain, FaultKind, LoadError, OnFault, Outcome, PolicySpec};
 
@@ -131,11 +132,14 @@ fn overlapping_arguments_cannot_make_the_host_allocate_without_end() {
           (i32.const 4096))"#,
         configured()
     );
-    check(
-        component("limiting", imports, &body),
-        FaultKind::Trap,
-        |_| {},
+    let wasm = component("limiting", imports, &body);
+    let chain = Bench::new().chain(wasm.clone(), OnFault::Skip);
+    let lines = Lines::of(|| drop(chain.on_request(&mut exchange(&[]))));
+    assert!(
+        lines[0].contains("too much data is being copied"),
+        "{lines:?}"
     );
+    check(wasm, FaultKind::Trap, |_| {});
 }
 
 #[test]
