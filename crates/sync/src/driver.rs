@@ -1,5 +1,6 @@
 //! Joins the state machine with an outbox, the clock and the network, in one task.
 
+mod handle;
 mod work;
 
 use std::future::Future;
@@ -10,16 +11,17 @@ use edge_types::{BatchNo, Incarnation};
 use outbox::Outbox;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use transport::h3client::{ClientOptions, Connector};
-use transport::limits::Congestion;
-use transport::{BindError, ClientTls, H3Error};
+use tokio::task::JoinSet;
+use transport::h3client::Connector;
+use transport::{BindError, H3Error};
 
 use crate::client::{self, Client};
+use crate::config::SyncConfig;
 use crate::pace::Pacer;
 use crate::state::{Action, Event, Limits, Memory, PutResult, Stage, SyncState};
 use crate::status::{Condition, SyncStatus, Traffic};
 use crate::survey::Explained;
+pub use handle::SyncHandle;
 use work::{Done, SentBatch};
 
 /// Names of the outbox's notes in which the state's memory is kept.
@@ -28,66 +30,6 @@ const NOTE_EXPLAINED: &str = "sync.explained";
 
 /// A stop waits this long for replies that are under way: each one that comes saves sending a batch again.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How to reach the aggregator, and how hard to try.
-#[derive(Clone)]
-pub struct SyncConfig {
-    /// `host:port`; a name is looked up at every attempt.
-    pub aggregator: String,
-    /// The name in the aggregator's certificate.
-    pub server_name: String,
-    /// Trust in the aggregator, and the site's client certificate.
-    pub tls: ClientTls,
-    /// Batches on their way at once.
-    pub max_in_flight: usize,
-    /// Upper bound of what is sent, best set to some 93 % of the uplink; `None`: as fast as it goes.
-    pub bytes_per_second: Option<u64>,
-    /// Bounds of the wait after a failure.
-    pub backoff_first: Duration,
-    pub backoff_most: Duration,
-    pub connect_timeout: Duration,
-    /// A connection without a sign of life for so long is given up.
-    pub idle_timeout: Duration,
-    /// Time for one batch, beyond what the rate asks for.
-    pub request_timeout: Duration,
-}
-
-impl SyncConfig {
-    pub fn new(
-        aggregator: impl Into<String>,
-        server_name: impl Into<String>,
-        tls: ClientTls,
-    ) -> Self {
-        Self {
-            aggregator: aggregator.into(),
-            server_name: server_name.into(),
-            tls,
-            max_in_flight: 4,
-            bytes_per_second: None,
-            backoff_first: Duration::from_secs(1),
-            backoff_most: Duration::from_secs(300),
-            connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(45),
-            request_timeout: Duration::from_secs(120),
-        }
-    }
-
-    fn connector(&self) -> Result<Connector, BindError> {
-        let options = ClientOptions {
-            // Goes on through the random losses of radio and satellite links, where loss-based control collapses.
-            congestion: Congestion::Bbr,
-            idle_timeout: self.idle_timeout,
-            // Well below the idle timeouts of NATs (30 s for many) and of the aggregator (60 s).
-            keep_alive: Some(self.idle_timeout.min(Duration::from_secs(60)) / 3),
-            connect_timeout: self.connect_timeout,
-            // Replies are small.
-            stream_window: 256 << 10,
-            connection_window: 1 << 20,
-            ..ClientOptions::default()
-        };
-        Connector::new(&self.tls, options)
-    }
-}
 
 /// Starts syncing an outbox.
 pub struct SyncDriver;
@@ -121,50 +63,6 @@ impl SyncDriver {
             stop,
             task: Arc::new(Mutex::new(Some(task))),
         })
-    }
-}
-
-/// A running driver. Clones are handles of the same one; it goes on when they are all dropped.
-#[derive(Clone)]
-pub struct SyncHandle {
-    outbox: Outbox,
-    status: watch::Receiver<SyncStatus>,
-    stop: watch::Sender<bool>,
-    task: Arc<Mutex<Option<JoinHandle<()>>>>,
-}
-
-impl SyncHandle {
-    pub fn status(&self) -> SyncStatus {
-        self.status.borrow().clone()
-    }
-
-    /// Changes with every step.
-    pub fn subscribe(&self) -> watch::Receiver<SyncStatus> {
-        self.status.clone()
-    }
-
-    /// Waits until every batch that is sealed is confirmed or set aside. Seal first (`Outbox::seal_now`) what is not.
-    pub async fn drained(&self) {
-        let mut status = self.status.clone();
-        loop {
-            let idle = status.borrow_and_update().in_flight == 0;
-            if idle && self.outbox.pending_batches(BatchNo(0), 1).is_empty() {
-                return;
-            }
-            if status.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Stops: replies under way are awaited for a moment, then the connection is closed.
-    pub async fn stop(&self) {
-        self.stop.send_replace(true);
-        let task = self.task.lock().take();
-        if let Some(task) = task {
-            // The only failure is a panic of the driver, which was reported where it happened.
-            let _ = task.await;
-        }
     }
 }
 

@@ -11,11 +11,13 @@
 
 pub mod backoff;
 pub mod client;
+mod config;
 pub mod driver;
 pub mod pace;
 pub mod state;
 mod status;
 pub mod survey;
 
-pub use driver::{SyncConfig, SyncDriver, SyncHandle};
+pub use config::SyncConfig;
+pub use driver::{SyncDriver, SyncHandle};
 pub use status::{Condition, SyncStatus, Traffic};

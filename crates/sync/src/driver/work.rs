@@ -10,8 +10,8 @@ use sync_wire::{BatchHeader, EnrollRequest, StateReply};
 use transport::H3Error;
 use transport::h3client::Connector;
 
-use super::SyncConfig;
 use crate::client::{CallError, Client};
+use crate::config::SyncConfig;
 use crate::pace::Pacer;
 use crate::state::{Event, PutResult};
 use crate::survey;

@@ -196,7 +196,7 @@ impl World {
     /// The request may be lost, stored with its reply lost, stored, refused, or put off.
     fn send(&mut self, no: BatchNo, fails: bool) {
         assert!(self.on_their_way.insert(no.0), "{no} is sent twice at once");
-        let result = if no.0 % self.poison == 0 {
+        let result = if no.0.is_multiple_of(self.poison) {
             PutResult::Refused {
                 reason: "poison".into(),
             }
