@@ -13,14 +13,6 @@ use std::process::Command;
 use crate::process::{complete, target_dir};
 use toolchain::{TARGET, Toolchain};
 
-/// What ships: the package and the name its component gets.
-const POLICIES: &[(&str, &str)] = &[
-    ("policy-routing", "routing"),
-    ("policy-caching", "caching"),
-    ("policy-rate-limit", "rate-limit"),
-    ("policy-circuit-breaker", "circuit-breaker"),
-];
-
 /// Recursive parsers of a policy's settings need some stack, no policy needs rustc's 1 MiB: this is memory of every instance.
 const GUEST_STACK_BYTES: u32 = 128 * 1024;
 
@@ -33,38 +25,50 @@ pub struct Built {
 
 /// Builds every policy in policies/ as a component: `target/policies/NAME.wasm`.
 pub fn build_policies(root: &Path) -> Result<Vec<Built>, String> {
+    let names = policies(root)?;
     let toolchain = toolchain::find(root)?;
     let target = guest_target_dir(root);
     let mut build = guest_cargo(root, &toolchain, &target);
     build.args(["build", "--profile", "guest", "--target", TARGET]);
-    for (package, _) in POLICIES {
-        build.args(["-p", package]);
+    for name in &names {
+        build.args(["-p", &package(name)]);
     }
     build.env(
         "CARGO_ENCODED_RUSTFLAGS",
         guest_flags(root, &toolchain).join("\x1f"),
     );
-    complete("the policies' core modules", &mut build)?;
+    run("the policies' core modules", &mut build)?;
 
     let out = target_dir(root).join("policies");
     fs::create_dir_all(&out)
         .map_err(|error| format!("cannot create {}: {error}", out.display()))?;
-    POLICIES
-        .iter()
-        .map(|(package, name)| {
-            let module = target
-                .join(TARGET)
-                .join("guest")
-                .join(format!("{}.wasm", package.replace('-', "_")));
-            let path = out.join(format!("{name}.wasm"));
-            let bytes = component::wrap_if_newer(&module, &path)?;
-            Ok(Built {
-                name: (*name).to_owned(),
-                path,
-                bytes,
-            })
-        })
-        .collect()
+    let modules = target.join(TARGET).join("guest");
+    let wrap = |name: String| {
+        let module = modules.join(format!("{}.wasm", package(&name).replace('-', "_")));
+        let path = out.join(format!("{name}.wasm"));
+        let bytes = component::wrap_if_newer(&module, &path)?;
+        Ok(Built { name, path, bytes })
+    };
+    names.into_iter().map(wrap).collect()
+}
+
+/// The folders of policies/ that hold a package, in order.
+fn policies(root: &Path) -> Result<Vec<String>, String> {
+    let folder = root.join("policies");
+    let entries = fs::read_dir(&folder)
+        .map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The package of the policy in the folder `name`: packages of a workspace need names of their own.
+fn package(name: &str) -> String {
+    format!("policy-{name}")
 }
 
 /// Checks that the client side of the FHE core compiles for the browser.
