@@ -1,5 +1,7 @@
 //! `veilgate-aggregator`: arguments → settings → server or query → exit code.
 
+use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -81,16 +83,12 @@ fn serve(config: Option<PathBuf>, flags: Settings) -> Result<(), Box<dyn std::er
             Some(addr) => Some(admin::serve(addr, store, metrics).await?),
             None => None,
         };
-        // One line on standard output, for scripts that wait for it.
-        println!(
-            "listening on udp {}{}",
-            aggregator.addr(),
-            admin.map_or(String::new(), |a| format!(", admin on http://{a}"))
-        );
+        // Before anybody is told that we listen: a stop may follow at once.
         let (mut terminate, mut interrupt) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
+        announce(aggregator.addr(), admin);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -99,4 +97,11 @@ fn serve(config: Option<PathBuf>, flags: Settings) -> Result<(), Box<dyn std::er
         aggregator.stop().await;
         Ok(())
     })
+}
+
+/// One line on standard output, for scripts that wait for it. Nobody has to read it.
+fn announce(addr: SocketAddr, admin: Option<SocketAddr>) {
+    let admin = admin.map_or(String::new(), |addr| format!(", admin on http://{addr}"));
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "listening on udp {addr}{admin}").and_then(|()| out.flush());
 }

@@ -198,3 +198,6 @@ pub(crate) fn udp_socket(addr: SocketAddr) -> std::io::Result<std::net::UdpSocke
     socket.bind(&addr.into())?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests;

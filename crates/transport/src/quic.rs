@@ -14,6 +14,7 @@ mod send;
 use std::time::Duration;
 
 pub(crate) use connection::{Opener, QuicConnection, StreamControl};
+pub(crate) use frames::FrameFault;
 pub(crate) use recv::RecvStream;
 pub(crate) use send::SendStream;
 

@@ -4,6 +4,7 @@ use h3::error::{ConnectionError, StreamError};
 use quinn::ConnectionError as Quic;
 
 use crate::error::H3Error;
+use crate::quic::FrameFault;
 
 /// CRYPTO_ERROR (RFC 9001, section 4.8): 0x100 plus the TLS alert.
 const CRYPTO_ERROR: u64 = 0x100;
@@ -35,12 +36,32 @@ pub(crate) fn stream(error: StreamError, quic: &quinn::Connection) -> H3Error {
             actual: actual_size,
             limit: max_size,
         },
+        StreamError::Undefined { 0: error, .. } => frame(error.as_ref(), quic),
         StreamError::RemoteClosing { .. } => H3Error::GoingAway,
         other => match quic.close_reason() {
             Some(reason) => closed(reason, None),
             None => H3Error::Protocol {
                 reason: other.to_string(),
             },
+        },
+    }
+}
+
+/// What our own reading of the stream found wrong.
+fn frame(error: &(dyn std::error::Error + 'static), quic: &quinn::Connection) -> H3Error {
+    match (error.downcast_ref::<FrameFault>(), quic.close_reason()) {
+        (
+            Some(FrameFault::TooLong {
+                declared, limit, ..
+            }),
+            _,
+        ) => H3Error::FieldsTooLarge {
+            actual: *declared,
+            limit: *limit,
+        },
+        (Some(FrameFault::Truncated) | None, Some(reason)) => closed(reason, None),
+        (Some(FrameFault::Truncated) | None, None) => H3Error::Protocol {
+            reason: error.to_string(),
         },
     }
 }

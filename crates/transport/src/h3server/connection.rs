@@ -29,6 +29,9 @@ type Resolving = Pin<Box<dyn Future<Output = Resolved> + Send>>;
 /// After the last response of a draining connection has arrived, the client gets this long to close it itself.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// H3_GENERAL_PROTOCOL_ERROR (RFC 9114, section 8.1).
+const GENERAL_PROTOCOL_ERROR: u32 = 0x101;
+
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -199,7 +202,14 @@ impl Connection {
             }
             | H3Error::IdleTimeout
             | H3Error::ClosedByUs => Ok(None),
-            other => Err(other),
+            other => {
+                // h3 has closed it with a code of its own, if it was h3 that found the fault.
+                self.quic.close(
+                    quinn::VarInt::from_u32(GENERAL_PROTOCOL_ERROR),
+                    other.to_string().as_bytes(),
+                );
+                Err(other)
+            }
         }
     }
 }
@@ -217,10 +227,12 @@ async fn resolve(
     in_flight: Arc<InFlight>,
     limit: Duration,
 ) -> Resolved {
-    let (request, stream) = match tokio::time::timeout(limit, resolver.resolve_request()).await {
+    let mut resolving = Box::pin(resolver.resolve_request());
+    let (request, stream) = match tokio::time::timeout(limit, &mut resolving).await {
         Ok(Ok(resolved)) => resolved,
         Ok(Err(error)) => return Err(quic_error::stream(error, &quic)),
         Err(_) => {
+            // Before the stream is dropped: it is to end in an error, not in an empty answer.
             control.abort_with(Reset::Cancelled);
             return Err(H3Error::HeaderTimeout {
                 seconds: limit.as_secs(),

@@ -126,7 +126,7 @@ impl h3::quic::Connection<Bytes> for QuicConnection {
         cx: &mut Context<'_>,
     ) -> Poll<Result<RecvStream, ConnectionErrorIncoming>> {
         match ready!(self.incoming_uni.poll_next_unpin(cx)) {
-            Some(Ok(recv)) => Poll::Ready(Ok(RecvStream::new(
+            Some(Ok(recv)) => Poll::Ready(Ok(RecvStream::unidirectional(
                 recv,
                 FrameGate::unidirectional(),
                 NO_ERROR,
@@ -304,7 +304,12 @@ impl BidiStream {
         let control = control(abort_code, draining, stopped);
         Self {
             send: SendStream::new(send, control.clone()),
-            recv: RecvStream::new(recv, FrameGate::request(max_headers), decline),
+            recv: RecvStream::request(
+                recv,
+                FrameGate::request(max_headers),
+                decline,
+                control.clone(),
+            ),
             control,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use h3::quic::{StreamErrorIncoming, StreamId};
 use quinn::{ReadError, VarInt};
 use tokio_util::io::poll_read_buf;
 
+use super::connection::StreamControl;
 use super::frames::{FrameFault, FrameGate, Step};
 use super::{stream_error, stream_id};
 use crate::error::Reset;
@@ -31,10 +33,24 @@ pub struct RecvStream {
     state: State,
     /// Code with which an unread rest is declined.
     decline: u64,
+    /// Of the other direction: a message that breaks the rules gets no answer that looks whole.
+    control: Option<Arc<StreamControl>>,
 }
 
 impl RecvStream {
-    pub(super) fn new(stream: quinn::RecvStream, gate: FrameGate, decline: u64) -> Self {
+    /// A request stream of which the other direction has this control.
+    pub(super) fn request(
+        stream: quinn::RecvStream,
+        gate: FrameGate,
+        decline: u64,
+        control: Arc<StreamControl>,
+    ) -> Self {
+        let mut recv = Self::unidirectional(stream, gate, decline);
+        recv.control = Some(control);
+        recv
+    }
+
+    pub(super) fn unidirectional(stream: quinn::RecvStream, gate: FrameGate, decline: u64) -> Self {
         Self {
             stream,
             gate,
@@ -42,6 +58,7 @@ impl RecvStream {
             read_size: FIRST_READ,
             state: State::Open,
             decline,
+            control: None,
         }
     }
 
@@ -77,6 +94,9 @@ impl RecvStream {
             FrameFault::Truncated => Reset::Malformed,
         };
         self.stop(reset.code());
+        if let Some(control) = &self.control {
+            control.abort_with(reset);
+        }
         StreamErrorIncoming::Unknown(Box::new(fault))
     }
 }
