@@ -37,7 +37,7 @@ pub fn build_policies(root: &Path) -> Result<Vec<Built>, String> {
         "CARGO_ENCODED_RUSTFLAGS",
         guest_flags(root, &toolchain).join("\x1f"),
     );
-    run("the policies' core modules", &mut build)?;
+    complete("the policies' core modules", &mut build)?;
 
     let out = target_dir(root).join("policies");
     fs::create_dir_all(&out)
