@@ -44,7 +44,7 @@ impl SyncConfig {
             backoff_first: Duration::from_secs(1),
             backoff_most: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(45),
+            idle_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
         }
     }
@@ -54,7 +54,8 @@ impl SyncConfig {
             // Goes on through the random losses of radio and satellite links, where loss-based control collapses.
             congestion: Congestion::Bbr,
             idle_timeout: self.idle_timeout,
-            // Well below the idle timeouts of NATs (30 s for many) and of the aggregator (60 s).
+            // Well below the idle timeouts of NATs (30 s for many) and of the aggregator (60 s); also the time
+            // after which an aggregator that was killed and came back is noticed by an idle site.
             keep_alive: Some(self.idle_timeout.min(Duration::from_secs(60)) / 3),
             connect_timeout: self.connect_timeout,
             // Replies are small.

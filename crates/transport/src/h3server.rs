@@ -22,6 +22,7 @@ pub use responder::{ClientGone, Responder};
 
 use crate::error::{BindError, H3Error, TlsError};
 use crate::limits::QuicLimits;
+use crate::quic::endpoint_config;
 use crate::quic_error::{self, NO_ERROR};
 use crate::tls::ServerTls;
 
@@ -50,7 +51,7 @@ impl Endpoint {
             .max_incoming(MAX_WAITING_CONNECTIONS);
         let socket = udp_socket(addr).map_err(|source| BindError::Socket { addr, source })?;
         let quic = quinn::Endpoint::new(
-            quinn::EndpointConfig::default(),
+            endpoint_config(tls.reset_seed),
             Some(config),
             socket,
             Arc::new(quinn::TokioRuntime),

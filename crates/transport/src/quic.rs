@@ -9,6 +9,7 @@
 mod connection;
 mod frames;
 mod recv;
+mod reset;
 mod send;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(crate) use connection::{Opener, QuicConnection, StreamControl};
 pub(crate) use frames::FrameFault;
 pub(crate) use recv::RecvStream;
+pub(crate) use reset::{ResetSeed, endpoint_config};
 pub(crate) use send::SendStream;
 
 use h3::quic::{ConnectionErrorIncoming, StreamErrorIncoming};

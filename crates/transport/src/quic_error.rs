@@ -69,7 +69,11 @@ fn frame(error: &(dyn std::error::Error + 'static), quic: &quinn::Connection) ->
 /// Why a connection is closed. `seen` is what h3 found wrong, if it was h3 that closed it.
 pub(crate) fn closed(reason: Quic, seen: Option<&ConnectionError>) -> H3Error {
     match reason {
-        Quic::TimedOut | Quic::Reset => H3Error::IdleTimeout,
+        Quic::TimedOut => H3Error::IdleTimeout,
+        Quic::Reset => H3Error::ClosedByPeer {
+            code: 0,
+            reason: "it has restarted and knows nothing of this connection".to_owned(),
+        },
         Quic::ApplicationClosed(close) => H3Error::ClosedByPeer {
             code: close.error_code.into_inner(),
             reason: String::from_utf8_lossy(&close.reason).into_owned(),

@@ -2,6 +2,7 @@
 //!
 //! A [`ServerTls`] or [`ClientTls`] that exists works: key and certificate belong together, every root parses.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -18,6 +19,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::error::TlsError;
+use crate::quic::ResetSeed;
 
 /// A PEM file beyond this is not a certificate file: a chain is a few KiB, the largest root bundles some 250 KiB.
 const MAX_PEM_BYTES: u64 = 4 << 20;
@@ -49,9 +51,16 @@ impl Protocol {
 }
 
 /// A certificate chain and its private key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
+    reset_seed: ResetSeed,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 impl Identity {
@@ -59,6 +68,7 @@ impl Identity {
     pub fn load(chain: &Path, key: &Path) -> Result<Self, TlsError> {
         let certs = read_certificates(chain)?;
         let key_der = read_key(key)?;
+        let reset_seed = ResetSeed::of_private_key(key_der.secret_der());
         let certified =
             CertifiedKey::from_der(certs, key_der, &provider()).map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
@@ -72,6 +82,7 @@ impl Identity {
             })?;
         Ok(Self {
             key: Arc::new(certified),
+            reset_seed,
         })
     }
 }
@@ -114,16 +125,19 @@ pub struct ServerTls {
     resolver: Arc<CurrentIdentity>,
     client_auth: ClientAuth,
     alpn: Vec<Protocol>,
+    pub(crate) reset_seed: ResetSeed,
 }
 
 impl ServerTls {
     /// `alpn` is what the TCP listener offers, in order of preference; QUIC always speaks HTTP/3.
     pub fn new(identity: Identity, client_auth: ClientAuth, alpn: &[Protocol]) -> Self {
+        let reset_seed = identity.reset_seed;
         let resolver = Arc::new(CurrentIdentity(RwLock::new(identity.key)));
         Self {
             resolver,
             client_auth,
             alpn: alpn.to_vec(),
+            reset_seed,
         }
     }
 

@@ -460,3 +460,38 @@ async fn a_client_that_abandons_request_after_request_is_cut_off() {
         "{error}"
     );
 }
+
+#[test]
+fn a_server_that_was_killed_and_came_back_tells_its_clients_at_once() {
+    let pki = Pki::new();
+    let tls = pki.server(ClientAuth::None);
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let addr = first.block_on(async { Server::echo(&tls, QuicLimits::default()).addr });
+    let site = tokio::runtime::Runtime::new().unwrap();
+    let options = transport::h3client::ClientOptions {
+        // Nothing but a reset ends the connection within this test's patience.
+        idle_timeout: Duration::from_secs(3600),
+        keep_alive: Some(Duration::from_millis(100)),
+        ..Default::default()
+    };
+    let client_tls = pki.client(None);
+    let connect = transport::h3client::Connection::connect(addr, "localhost", &client_tls, options);
+    let client = site.block_on(connect).unwrap();
+    site.block_on(client.send(get("/"))).unwrap();
+    // No goodbye: the sockets and tasks are gone from one moment to the next.
+    first.shutdown_background();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    let rebound = second.block_on(async {
+        loop {
+            // The old socket goes with the last of the old tasks.
+            match Endpoint::bind(addr, &tls, QuicLimits::default()) {
+                Ok(endpoint) => return endpoint,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    });
+    let end = site
+        .block_on(async { tokio::time::timeout(Duration::from_secs(60), client.closed()).await });
+    assert!(end.is_ok_and(|end| end.to_string().contains("restarted")));
+    drop(rebound);
+}
