@@ -1,12 +1,14 @@
 //! The only place where parts are built and joined, and where they are taken apart again, in order.
 
+mod centre;
 mod outlook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outbox::Outbox;
+use sync::SyncHandle;
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
@@ -14,12 +16,13 @@ use crate::cache::Cache;
 use crate::config::{AdminConfig, Config};
 use crate::drain::{Phase, Switch, Tally};
 use crate::listener::{ListenError, Listener};
-use crate::pipeline::{Gateway, Parts, RecordSink};
+use crate::pipeline::{Gateway, Parts, RecordSink, Service};
 use crate::policies::{Policies, PolicyError};
 use crate::records::{self, OutboxRecords};
 use crate::telemetry::{AccessLog, MetricsHandle, Sink};
 use crate::upstream::{UpstreamTlsError, Upstreams};
 
+use centre::SyncError;
 use outlook::View;
 
 /// After the deadline connections are cut; they get so long to notice.
@@ -43,6 +46,11 @@ pub enum StartError {
     Policy(#[from] PolicyError),
     #[error(transparent)]
     Outbox(#[from] outbox::OpenError),
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    #[cfg(feature = "fhe")]
+    #[error(transparent)]
+    Fhe(#[from] crate::fhe::FheStartError),
     #[error("the access log cannot be started: {0}")]
     AccessLog(std::io::Error),
     #[error("starting was interrupted")]
@@ -53,6 +61,7 @@ pub enum StartError {
 pub struct Running {
     gateway: Arc<Gateway>,
     outbox: Option<Outbox>,
+    sync: Option<SyncHandle>,
     switch: Switch,
     connections: Tally,
     tasks: JoinSet<()>,
@@ -78,6 +87,10 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         }
         None => None,
     };
+    let sync = match (&config.sync, &outbox) {
+        (Some(settings), Some(outbox)) => Some(centre::start(settings, outbox.clone())?),
+        _ => None,
+    };
     let upstreams = Upstreams::start(&config.upstreams)?;
     let limits = Arc::new(config.limits.clone());
     let access_log = match config.server.access_log {
@@ -90,7 +103,7 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         routes: policies.routes(&config),
         upstreams,
         cache: config.cache.as_ref().map(Cache::new),
-        fhe: None,
+        fhe: open_fhe(&config).await?,
         records: outbox
             .clone()
             .map(|outbox| Arc::new(OutboxRecords::new(outbox)) as Arc<dyn RecordSink>),
@@ -102,12 +115,14 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
     });
     let connections = Tally::new(limits.max_connections);
     let mut running = Running {
-        view: Arc::new(View::new(
-            gateway.clone(),
-            connections.clone(),
-            outbox.clone(),
+        view: Arc::new(View {
+            gateway: gateway.clone(),
+            connections: connections.clone(),
+            outbox: outbox.clone(),
+            sync: sync.clone(),
             policies,
-        )),
+            started: Instant::now(),
+        }),
         connections,
         switch: Switch::new(),
         tasks: JoinSet::new(),
@@ -117,6 +132,7 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         addrs: Vec::new(),
         admin_addr: None,
         outbox,
+        sync,
         gateway,
     };
     for listener in &config.listeners {
@@ -127,6 +143,25 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
     }
     running.gateway.set_ready(true);
     Ok(running)
+}
+
+/// The engine of `/fhe/v1/`, if there is a section for it. Loads programs and starts threads.
+#[cfg(feature = "fhe")]
+async fn open_fhe(config: &Arc<Config>) -> Result<Option<Arc<dyn Service>>, StartError> {
+    use crate::fhe::{FheOptions, FheService};
+    let Some(settings) = &config.fhe else {
+        return Ok(None);
+    };
+    let options = FheOptions::from(settings);
+    let service = tokio::task::spawn_blocking(move || FheService::open(&options)).await??;
+    let programs: Vec<&str> = service.program_names().collect();
+    tracing::info!(programs = programs.join(", "), "encrypted scoring is ready");
+    Ok(Some(Arc::new(service)))
+}
+
+#[cfg(not(feature = "fhe"))]
+async fn open_fhe(_: &Arc<Config>) -> Result<Option<Arc<dyn Service>>, StartError> {
+    Ok(None)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -203,6 +238,9 @@ impl Running {
             self.connections.idle_within(CUT_GRACE).await;
         }
         while self.tasks.join_next().await.is_some() {}
+        if let Some(sync) = &self.sync {
+            sync.stop().await;
+        }
         if let Some(outbox) = &self.outbox {
             outbox.close().await;
         }

@@ -31,6 +31,8 @@ pub mod config;
 pub mod drain;
 pub mod error;
 pub mod exchange;
+#[cfg(feature = "fhe")]
+pub mod fhe;
 pub mod listener;
 pub mod pipeline;
 pub mod policies;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use outbox::Outbox;
 use policy_host::UpstreamView;
 use serde_json::{Value, json};
+use sync::SyncHandle;
 
 use crate::admin::Outlook;
 use crate::drain::Tally;
@@ -14,29 +15,15 @@ use crate::policies::Policies;
 
 /// The parts to be told of.
 pub(super) struct View {
-    gateway: Arc<Gateway>,
-    connections: Tally,
-    outbox: Option<Outbox>,
-    policies: Policies,
-    started: Instant,
+    pub gateway: Arc<Gateway>,
+    pub connections: Tally,
+    pub outbox: Option<Outbox>,
+    pub sync: Option<SyncHandle>,
+    pub policies: Policies,
+    pub started: Instant,
 }
 
 impl View {
-    pub(super) fn new(
-        gateway: Arc<Gateway>,
-        connections: Tally,
-        outbox: Option<Outbox>,
-        policies: Policies,
-    ) -> Self {
-        Self {
-            gateway,
-            connections,
-            outbox,
-            policies,
-            started: Instant::now(),
-        }
-    }
-
     fn upstreams(&self) -> Value {
         let upstream = |upstream: &Arc<crate::upstream::Upstream>| {
             let stats = upstream.stats();
@@ -114,6 +101,7 @@ impl Outlook for View {
             "policies": self.policies(),
             "breakers": self.breakers(),
             "outbox": self.outbox.as_ref().map(Outbox::status),
+            "sync": self.sync.as_ref().map(SyncHandle::status),
         })
     }
 

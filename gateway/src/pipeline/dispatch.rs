@@ -66,7 +66,8 @@ async fn to_fhe(stage: &mut Stage<'_>, body: Body) -> Result<Answer, ProxyError>
             detail,
         ));
     };
-    let request = build(stage, stage.target()?, body, true)?;
+    let mut request = build(stage, stage.target()?, body, true)?;
+    name_tenant(stage, &mut request);
     let deadline = Instant::from_std(stage.account.started()) + stage.route.config.timeout;
     match tokio::time::timeout_at(deadline, service.call(request)).await {
         Ok(served) => Ok(Answer::new(served?, Source::Fhe)),
@@ -103,3 +104,16 @@ fn build(
     *request.headers_mut() = stage.take_headers(last);
     Ok(request)
 }
+
+/// Keys belong to whom the client's certificate names; where none is asked for, everybody is one tenant.
+#[cfg(feature = "fhe")]
+fn name_tenant(stage: &mut Stage<'_>, request: &mut Request<Body>) {
+    let subject = stage.context.info.identity.subject.as_deref();
+    if let Some(tenant) = subject.and_then(|subject| subject.parse::<crate::fhe::Tenant>().ok()) {
+        stage.account.summary.tenant = Some(tenant.to_string());
+        request.extensions_mut().insert(tenant);
+    }
+}
+
+#[cfg(not(feature = "fhe"))]
+fn name_tenant(_: &mut Stage<'_>, _: &mut Request<Body>) {}

@@ -1,0 +1,22 @@
+//! A real gateway in this process, in front of a real origin, asked by real clients over the loopback interface.
+
+#[path = "gateway/client.rs"]
+mod client;
+#[path = "gateway/drain.rs"]
+mod drain;
+#[path = "gateway/failures.rs"]
+mod failures;
+#[path = "gateway/guests.rs"]
+mod guests;
+#[path = "gateway/origin.rs"]
+mod origin;
+#[path = "gateway/policies.rs"]
+mod policies;
+#[path = "gateway/protocols.rs"]
+mod protocols;
+#[path = "gateway/records.rs"]
+mod records;
+#[path = "gateway/refusals.rs"]
+mod refusals;
+#[path = "gateway/site.rs"]
+mod site;

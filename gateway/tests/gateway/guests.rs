@@ -1,0 +1,29 @@
+//! Tiny Wasm guests for the tests, written in WAT against the canonical ABI and wrapped as components.
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+const WORLDS: &str =
+    "package test:guests; world bare { export veilgate:policy/request-hook@0.1.0; }";
+
+/// A guest whose request hook is `body`; it must leave the address of a decision. Address 4096 is one that says: go on.
+pub fn request_hook(body: &str) -> Vec<u8> {
+    let text = format!(
+        "(module (memory (export \"memory\") 2)
+           (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+           (func (export \"veilgate:policy/request-hook@0.1.0#on-request\") (result i32) {body}))"
+    );
+    let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let mut resolve = Resolve::default();
+    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk/wit/policy.wit");
+    resolve.push_file(contract).expect("the contract");
+    let package = resolve.push_str("worlds.wit", WORLDS).expect("worlds");
+    let world = resolve
+        .select_world(&[package], Some("bare"))
+        .expect("the world");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
+        .expect("metadata");
+    let mut encoder = ComponentEncoder::default();
+    encoder.module(&module).expect("a module");
+    encoder.validate(true).encode().expect("a component")
+}
