@@ -1,11 +1,119 @@
 //! The benchmarks behind `cargo xtask bench`: one module per boundary, one table at the end (README.md says how to read it).
 
 mod cpu;
+mod fhe_engine;
+mod gateway;
+mod http;
+mod load;
+mod outbox_appends;
+mod policy_calls;
 mod report;
+mod sync_wire;
 
-fn main() {
-    let rows = vec![report::Row::new("self", "cpu", cpu::own().map_or(0.0, |t| t.as_secs_f64()), "s").against(1.0, "one").note("")];
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use examples::client::Error;
+
+use report::Row;
+
+#[derive(Parser)]
+#[command(
+    about = "Veilgate's benchmarks; `cargo xtask bench` builds what they need and starts them"
+)]
+struct Args {
+    /// The checkout.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// Where the built binaries are.
+    #[arg(long)]
+    bin_dir: PathBuf,
+    /// Where the built policies (*.wasm) are.
+    #[arg(long)]
+    policies: PathBuf,
+    /// Also write every figure to this file, one JSON object a line.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Which to run; all, if none is named.
+    benches: Vec<Bench>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    Http,
+    Policy,
+    Fhe,
+    Outbox,
+    Sync,
+}
+
+impl Bench {
+    const ALL: [Self; 5] = [
+        Self::Http,
+        Self::Policy,
+        Self::Fhe,
+        Self::Outbox,
+        Self::Sync,
+    ];
+}
+
+/// What every benchmark may need.
+pub struct Context {
+    pub root: PathBuf,
+    pub bin_dir: PathBuf,
+    pub policies: PathBuf,
+}
+
+impl Context {
+    /// Progress, on standard error: the table alone is on standard output.
+    pub fn say(&self, what: &str) {
+        eprintln!("   {what}");
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match all(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn all(args: Args) -> Result<(), Error> {
+    let context = Context {
+        root: args.root,
+        bin_dir: std::path::absolute(args.bin_dir)?,
+        policies: std::path::absolute(args.policies)?,
+    };
+    let chosen = if args.benches.is_empty() {
+        Bench::ALL.to_vec()
+    } else {
+        args.benches
+    };
+    let mut rows = Vec::new();
+    for bench in chosen {
+        rows.extend(one(&context, bench).await?);
+    }
     report::print(&rows);
-    let _ = report::json_lines(&rows).map(|text| print!("{text}"));
-    let _ = cpu::resident_mib(std::process::id());
+    if let Some(file) = args.json {
+        let lines = report::json_lines(&rows).map_err(|error| Error::of(&error))?;
+        std::fs::write(&file, lines)?;
+        eprintln!("\nwritten to {}", file.display());
+    }
+    Ok(())
+}
+
+async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
+    match bench {
+        Bench::Http => http::run(context).await,
+        Bench::Policy => policy_calls::run(context),
+        Bench::Fhe => fhe_engine::run(context),
+        Bench::Outbox => outbox_appends::run(context).await,
+        Bench::Sync => sync_wire::run(context).await,
+    }
 }

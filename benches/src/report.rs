@@ -22,14 +22,29 @@ pub struct Ratio {
 }
 
 impl Row {
-    pub fn new(bench: &'static str, what: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { bench, what: what.into(), value, unit, ratio: None, note: String::new() }
+    pub fn new(
+        bench: &'static str,
+        what: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+    ) -> Self {
+        Self {
+            bench,
+            what: what.into(),
+            value,
+            unit,
+            ratio: None,
+            note: String::new(),
+        }
     }
 
     /// Adds how this row's value stands to `base`, named `to`.
     pub fn against(mut self, base: f64, to: impl Into<String>) -> Self {
         if base > 0.0 {
-            self.ratio = Some(Ratio { of: self.value / base, to: to.into() });
+            self.ratio = Some(Ratio {
+                of: self.value / base,
+                to: to.into(),
+            });
         }
         self
     }
@@ -41,15 +56,29 @@ impl Row {
 }
 
 pub fn print(rows: &[Row]) {
-    let width = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|row| row.what.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut bench = "";
     for row in rows {
         if row.bench != bench {
             bench = row.bench;
             println!("\n{bench}");
         }
-        let ratio = row.ratio.as_ref().map(|ratio| format!("{:.2} × {}", ratio.of, ratio.to)).unwrap_or_default();
-        println!("  {:<width$}  {:>12} {:<14} {ratio:<34} {}", row.what, figure(row.value), row.unit, row.note);
+        let ratio = row
+            .ratio
+            .as_ref()
+            .map(|ratio| format!("{:.2} × {}", ratio.of, ratio.to))
+            .unwrap_or_default();
+        println!(
+            "  {:<width$}  {:>12} {:<14} {ratio:<34} {}",
+            row.what,
+            figure(row.value),
+            row.unit,
+            row.note
+        );
     }
 }
 

@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 
 /// A note is text that a person wrote; anything longer is refused with 413.
 const NOTE_BYTES_MAX: usize = 64 * 1024;
+/// The most that `/bytes/N` makes: the body is held in memory.
+const FILLER_BYTES_MAX: usize = 8 << 20;
 /// How many events `/events` sends, and how far apart.
 const EVENTS: u32 = 5;
 const EVENT_PAUSE: Duration = Duration::from_millis(100);
@@ -78,13 +80,14 @@ async fn answer(
     let mut response = match (request.method(), path.as_str()) {
         (&Method::GET, "/health") => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/events") => events(),
+        (&Method::GET, path) if path.starts_with("/bytes/") => filler(&path["/bytes/".len()..]),
         (&Method::POST, "/notes") => note(request.into_body(), &counters).await,
         (&Method::GET, path) if path.starts_with("/catalog/") => {
             catalogue(&path["/catalog/".len()..], &counters)
         }
         _ => text(
             StatusCode::NOT_FOUND,
-            "this service has /health, /catalog/ITEM, /notes (POST) and /events\n",
+            "this service has /health, /catalog/ITEM, /bytes/N, /notes (POST) and /events\n",
         ),
     };
     if let Ok(value) = name.parse() {
@@ -104,6 +107,23 @@ fn catalogue(item: &str, counters: &Counters) -> Response<Body> {
         header::HeaderValue::from_static("max-age=60"),
     );
     response
+}
+
+/// So many bytes, for measurements.
+fn filler(count: &str) -> Response<Body> {
+    match count.parse::<usize>() {
+        Ok(count) if count <= FILLER_BYTES_MAX => {
+            let body = Bytes::from(vec![b'x'; count]);
+            let mut response = Response::new(Full::from(body).boxed());
+            let kind = header::HeaderValue::from_static("application/octet-stream");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        _ => text(
+            StatusCode::BAD_REQUEST,
+            "/bytes/N takes a number up to 8388608\n",
+        ),
+    }
 }
 
 async fn note(body: Incoming, counters: &Counters) -> Response<Body> {

@@ -216,10 +216,7 @@ async fn stored_records(site: &Site) -> Result<HashMap<Key, Vec<String>>, Failur
             entry["lane"].as_str().unwrap_or_default().to_owned(),
             entry["seq"].as_u64().unwrap_or_default(),
         );
-        let id = entry["record"]["id"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let id = entry["body"]["id"].as_str().unwrap_or_default().to_owned();
         records.entry(key).or_default().push(id);
     }
     Ok(records)

@@ -36,6 +36,10 @@ impl Site {
         site.start_aggregator().await?;
         site.start_upstream().await?;
         site.beta = Some(site.spawn_upstream("beta", site.work.beta).await?);
+        println!(
+            "   upstream    http://{} and http://{} (a small catalogue, twice)",
+            site.work.upstream, site.work.beta
+        );
         site.start_gateway().await?;
         Ok(site)
     }
@@ -132,11 +136,7 @@ impl Site {
     ) -> Result<Process, Failure> {
         let mut command = self.command("demo-upstream");
         command.args(["--listen", &address.to_string(), "--name", name]);
-        let process = self
-            .spawn(name, command, Some((address, "/health")))
-            .await?;
-        println!("   {name:<11} http://{address} (a small catalogue)");
-        Ok(process)
+        self.spawn(name, command, Some((address, "/health"))).await
     }
 
     pub async fn start_gateway(&mut self) -> Result<(), Failure> {

@@ -30,7 +30,7 @@ impl Workdir {
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
         }
-        for folder in ["logs", "store", "keys", "outbox"] {
+        for folder in ["logs", "store", "client-keys", "outbox"] {
             std::fs::create_dir_all(path.join(folder))?;
         }
         let template = root.join("edge-configs/demo.toml");
@@ -49,9 +49,9 @@ impl Workdir {
         copy_folder(
             &root.join("examples/models"),
             &path.join("programs"),
-            "json",
+            &["json", "csv"],
         )?;
-        copy_folder(policies, &path.join("policies"), "wasm")?;
+        copy_folder(policies, &path.join("policies"), &["wasm"])?;
         let config = path.join("demo.toml");
         std::fs::write(&config, text)?;
         let [gateway, admin, upstream, beta, aggregator] = ports[..] else {
@@ -75,11 +75,13 @@ impl Workdir {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path, extension: &str) -> Result<(), Failure> {
+fn copy_folder(from: &Path, to: &Path, extensions: &[&str]) -> Result<(), Failure> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let source = entry?.path();
-        if source.extension().is_some_and(|found| found == extension)
+        if source
+            .extension()
+            .is_some_and(|found| extensions.iter().any(|one| found == *one))
             && let Some(name) = source.file_name()
         {
             std::fs::copy(&source, to.join(name))?;

@@ -1,0 +1,166 @@
+//! A gateway process for a measurement: its own folder, certificates, configuration and origin.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use examples::client::{Client, Error, plain_ok};
+
+use crate::Context;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A child process that is killed, by its own id, when it goes out of scope.
+pub struct Running(Child);
+
+impl Running {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself: nothing is left to do then.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Gateway {
+    pub process: Running,
+    pub client: Client,
+}
+
+/// The origin that both gateways of a comparison stand in front of.
+pub async fn start_origin(context: &Context) -> Result<(Running, SocketAddr), Error> {
+    let address = free_address()?;
+    let mut command = Command::new(context.bin_dir.join("demo-upstream"));
+    command.args(["--listen", &address.to_string()]);
+    let process = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?,
+    );
+    until_ok(address, "/health", "the origin").await?;
+    Ok((process, address))
+}
+
+/// Starts a gateway; `policies` is the part of its configuration that names policies, `chain` the route's list of them.
+pub async fn start(
+    context: &Context,
+    folder: &Path,
+    origin: SocketAddr,
+    policies: &str,
+    chain: &str,
+) -> Result<Gateway, Error> {
+    std::fs::create_dir_all(folder)?;
+    make_certificates(context, folder)?;
+    let (listen, admin) = (free_address()?, free_address()?);
+    let text = format!(
+        r#"
+[server]
+access_log = false
+
+[[listener]]
+addr = "{listen}"
+protocols = ["h1", "h2", "h3"]
+tls = {{ cert = "certs/server.pem", key = "certs/server.key" }}
+
+[admin]
+listen = "{admin}"
+
+[[upstream]]
+name = "origin"
+endpoints = ["http://{origin}"]
+
+{policies}
+
+[[route]]
+name = "all"
+path_prefix = "/"
+upstream = "origin"
+policies = {chain}
+record = "none"
+"#
+    );
+    let config = folder.join("gateway.toml");
+    std::fs::write(&config, text)?;
+    let log = std::fs::File::create(folder.join("gateway.log"))?;
+    let mut command = Command::new(context.bin_dir.join("veilgate"));
+    command
+        .arg("run")
+        .arg("--config")
+        .arg(&config)
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    let process = Running(command.spawn()?);
+    until_ok(
+        admin,
+        "/readyz",
+        &format!(
+            "the gateway (its log: {})",
+            folder.join("gateway.log").display()
+        ),
+    )
+    .await?;
+    Ok(Gateway {
+        process,
+        client: Client::new(listen, &folder.join("certs/ca.pem"))?,
+    })
+}
+
+fn make_certificates(context: &Context, folder: &Path) -> Result<(), Error> {
+    let mut command = Command::new(context.bin_dir.join("veilgate"));
+    command
+        .args([
+            "certs",
+            "--names",
+            "localhost,127.0.0.1",
+            "--site",
+            "bench",
+            "--out",
+        ])
+        .arg(folder.join("certs"));
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "making certificates failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    )))
+}
+
+async fn until_ok(address: SocketAddr, path: &str, what: &str) -> Result<(), Error> {
+    let began = Instant::now();
+    while !plain_ok(address, path).await {
+        if began.elapsed() > START_TIMEOUT {
+            return Err(Error::new(format!(
+                "{what} was not ready after {} s",
+                START_TIMEOUT.as_secs()
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// A loopback port that is free for TCP and UDP at this moment.
+fn free_address() -> Result<SocketAddr, Error> {
+    for _ in 0..32 {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(Error::new(
+        "no port is free on 127.0.0.1 for both TCP and UDP",
+    ))
+}
+
+pub fn policy_module(context: &Context, name: &str) -> PathBuf {
+    context.policies.join(format!("{name}.wasm"))
+}
