@@ -4,7 +4,13 @@
 
 mod certs;
 mod check;
+#[cfg(feature = "fhe")]
+mod infer;
+#[cfg(feature = "fhe")]
+mod keys;
 mod outbox;
+#[cfg(feature = "fhe")]
+mod remote;
 mod run;
 
 use std::fmt;
@@ -39,6 +45,12 @@ enum Command {
     Outbox(outbox::Args),
     /// Makes a certificate authority with a server and a client certificate, for demos and tests
     Certs(certs::Args),
+    /// Makes the keys of a client of encrypted scoring, and registers them with a gateway
+    #[cfg(feature = "fhe")]
+    Keys(keys::Args),
+    /// Encrypts rows of a CSV file, has a gateway score them under encryption, and decrypts the scores
+    #[cfg(feature = "fhe")]
+    Infer(infer::Args),
 }
 
 /// What stopped a command.
@@ -85,6 +97,10 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Outbox(args) => outbox::run(args),
         Command::Certs(args) => certs::run(args),
+        #[cfg(feature = "fhe")]
+        Command::Keys(args) => keys::run(args),
+        #[cfg(feature = "fhe")]
+        Command::Infer(args) => infer::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,179 @@
+//! A CSV file with a header: as much of RFC 4180 as data files use (quotes, but no line breaks inside them).
+
+use std::path::Path;
+
+use super::Failure;
+
+/// Larger files are for another tool.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+#[derive(Debug)]
+pub(super) struct Table {
+    name: String,
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+pub(super) fn read(path: &Path) -> Result<Table, Failure> {
+    let wrong = |why: String| Failure::wrong_input(format!("{}: {why}", path.display()));
+    let bytes = std::fs::metadata(path)
+        .map_err(|e| wrong(e.to_string()))?
+        .len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(wrong(format!(
+            "{bytes} bytes; at most {MAX_FILE_BYTES} are read"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    parse(&path.display().to_string(), &text).map_err(wrong)
+}
+
+fn parse(name: &str, text: &str) -> Result<Table, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
+    let (_, first) = lines.next().ok_or("the file is empty")?;
+    let header = cells(first).ok_or("line 1: a quote is not closed")?;
+    let mut rows = Vec::new();
+    for (index, line) in lines {
+        let cells =
+            cells(line).ok_or_else(|| format!("line {}: a quote is not closed", index + 1))?;
+        if cells.len() != header.len() {
+            return Err(format!(
+                "line {}: {} cells, and the header has {}",
+                index + 1,
+                cells.len(),
+                header.len()
+            ));
+        }
+        rows.push(cells);
+    }
+    Ok(Table {
+        name: name.to_owned(),
+        header,
+        rows,
+    })
+}
+
+fn cells(line: &str) -> Option<Vec<String>> {
+    let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => cell.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(std::mem::take(&mut cell).trim().to_owned()),
+            c => cell.push(c),
+        }
+    }
+    cells.push(cell.trim().to_owned());
+    (!quoted).then_some(cells)
+}
+
+impl Table {
+    fn column(&self, name: &str) -> Option<usize> {
+        self.header.iter().position(|column| column == name)
+    }
+
+    /// The first `limit` rows as numbers, in the order of `names`.
+    pub fn columns(&self, names: &[String], limit: usize) -> Result<Vec<Vec<f64>>, Failure> {
+        let missing: Vec<&str> = names
+            .iter()
+            .filter(|n| self.column(n).is_none())
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            let list = missing.join("`, `");
+            return Err(Failure::wrong_input(format!(
+                "{}: the program needs the columns `{list}`",
+                self.name
+            )));
+        }
+        let at: Vec<usize> = names.iter().filter_map(|name| self.column(name)).collect();
+        if self.rows.is_empty() || limit == 0 {
+            return Err(Failure::wrong_input(format!(
+                "{}: there is no row to score",
+                self.name
+            )));
+        }
+        let rows = self.rows.iter().take(limit).enumerate();
+        rows.map(|(index, row)| {
+            at.iter()
+                .map(|&column| self.number(index, row, column))
+                .collect()
+        })
+        .collect()
+    }
+
+    fn number(&self, index: usize, row: &[String], column: usize) -> Result<f64, Failure> {
+        let text = &row[column];
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(Failure::wrong_input(format!(
+                "{}: row {}, column `{}`: {text:?} is not a number",
+                self.name,
+                index + 1,
+                self.header[column]
+            ))),
+        }
+    }
+
+    /// The first `limit` cells of one column.
+    pub fn texts(&self, name: &str, limit: usize) -> Result<Vec<String>, Failure> {
+        let column = self.column(name).ok_or_else(|| {
+            Failure::wrong_input(format!(
+                "{}: there is no column `{name}` (given with --label)",
+                self.name
+            ))
+        })?;
+        Ok(self
+            .rows
+            .iter()
+            .take(limit)
+            .map(|row| row[column].clone())
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        parse("x.csv", text).unwrap()
+    }
+
+    #[test]
+    fn columns_are_found_by_name_in_any_order() {
+        let table = table("\u{feff}b, \"a, c\" ,label\r\n1,2.5,\"x \"\"y\"\"\"\n\n-3,4e2,z\n");
+        let names = ["a, c".to_owned(), "b".to_owned()];
+        assert_eq!(
+            table.columns(&names, 9).unwrap(),
+            [[2.5, 1.0], [400.0, -3.0]]
+        );
+        assert_eq!(table.texts("label", 1).unwrap(), ["x \"y\""]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let refused = |result: Result<Vec<Vec<f64>>, Failure>| result.unwrap_err().to_string();
+        let table = table("a,b\n1,x\n");
+        assert!(refused(table.columns(&["a".into(), "zz".into()], 9)).contains("`zz`"));
+        assert!(refused(table.columns(&["b".into()], 9)).contains("row 1, column `b`: \"x\""));
+        assert!(refused(table.columns(&["a".into()], 0)).contains("no row"));
+        assert!(
+            table
+                .texts("nope", 1)
+                .unwrap_err()
+                .to_string()
+                .contains("--label")
+        );
+        assert!(parse("x", "").unwrap_err().contains("empty"));
+        assert!(parse("x", "a,b\n1\n").unwrap_err().contains("line 2"));
+        assert!(parse("x", "a\n\"1\n").unwrap_err().contains("quote"));
+        let inf = parse("x", "a\ninf\n").unwrap();
+        assert!(inf.columns(&["a".into()], 1).is_err());
+    }
+}

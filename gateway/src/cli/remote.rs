@@ -1,0 +1,227 @@
+//! The client's end of `/fhe/v1/…`: one HTTP/3 connection to a gateway, its answers in the user's words.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use transport::h3client::{ClientOptions, Connection};
+use transport::tls::{ClientTls, Identity, Protocol, TrustRoots};
+
+use super::Failure;
+
+/// Of one part of an upload: small enough that a progress bar moves.
+const PART_BYTES: usize = 64 << 10;
+/// An encrypted evaluation may wait for others; a gateway that is silent for longer has gone.
+const IDLE: Duration = Duration::from_secs(120);
+
+#[derive(clap::Args, Clone)]
+pub(super) struct Target {
+    /// The gateway: https://host:port
+    #[arg(long, value_name = "URL")]
+    url: Uri,
+    /// The authority that the gateway's certificate is from (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca: PathBuf,
+    /// Your certificate, if the gateway asks for one (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+pub(super) struct Remote {
+    connection: Connection,
+    base: String,
+}
+
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Target {
+    pub async fn connect(&self) -> Result<Remote, Failure> {
+        let (host, port) = self.host_and_port()?;
+        let tls = self.tls()?;
+        let unreachable = |why: String| Failure::new(format!("cannot reach {}: {why}", self.url));
+        let found = tokio::net::lookup_host((host.as_str(), port)).await;
+        let addresses: Vec<_> = found.map_err(|e| unreachable(e.to_string()))?.collect();
+        let options = ClientOptions {
+            idle_timeout: IDLE,
+            keep_alive: Some(Duration::from_secs(10)),
+            ..ClientOptions::default()
+        };
+        let mut why = "the name has no address".to_owned();
+        for address in addresses {
+            match Connection::connect(address, &host, &tls, options.clone()).await {
+                Ok(connection) => {
+                    let authority = self
+                        .url
+                        .authority()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
+                    return Ok(Remote {
+                        connection,
+                        base: format!("https://{authority}"),
+                    });
+                }
+                Err(error) => why = format!("{error} (tried {address} over UDP)"),
+            }
+        }
+        Err(unreachable(why))
+    }
+
+    fn host_and_port(&self) -> Result<(String, u16), Failure> {
+        let wrong = |why: &str| Failure::wrong_input(format!("--url {}: {why}", self.url));
+        if self.url.scheme_str() != Some("https") {
+            return Err(wrong("give it as https://host:port"));
+        }
+        if !matches!(self.url.path(), "" | "/") {
+            return Err(wrong("leave the path out: it is always /fhe/v1"));
+        }
+        let host = self.url.host().ok_or_else(|| wrong("it names no host"))?;
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        Ok((host, self.url.port_u16().unwrap_or(443)))
+    }
+
+    fn tls(&self) -> Result<ClientTls, Failure> {
+        let failed = |error: transport::TlsError| Failure::wrong_input(error.to_string());
+        let roots = TrustRoots::load(&self.ca).map_err(failed)?;
+        let identity = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some(Identity::load(cert, key).map_err(failed)?),
+            _ => None,
+        };
+        Ok(ClientTls::new(roots, identity, &[Protocol::Http3]))
+    }
+}
+
+impl Remote {
+    /// One request; `sent` is told the bytes of the body as they leave. At most `limit` bytes of the answer are read.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: usize,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<Answer, Failure> {
+        let lost = |why: String| Failure::new(format!("{method} {}{path}: {why}", self.base));
+        let request = Request::builder()
+            .method(method.clone())
+            .uri(format!("{}{path}", self.base))
+            .header(header::CONTENT_LENGTH, body.len())
+            .body(Parts { left: body, sent })
+            .map_err(|e| Failure::wrong_input(e.to_string()))?;
+        let response = self
+            .connection
+            .send(request)
+            .await
+            .map_err(|e| lost(e.to_string()))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, limit)
+            .collect()
+            .await
+            .map_err(|e| lost(e.to_string()))?
+            .to_bytes();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+
+    pub async fn fetch(&self, path: &str, limit: usize) -> Result<Bytes, Failure> {
+        self.call(Method::GET, path, Bytes::new(), limit, |_| ())
+            .await?
+            .success()
+    }
+
+    pub async fn close(self) {
+        self.connection.close_and_wait().await;
+    }
+}
+
+impl Answer {
+    /// The body of a 2xx; anything else in the gateway's words.
+    pub fn success(self) -> Result<Bytes, Failure> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let detail = problem["detail"].as_str().unwrap_or("it gave no reason");
+        Err(Failure::new(format!(
+            "the gateway answered {}: {detail}",
+            self.status
+        )))
+    }
+
+    /// Seconds to wait before the same again, if the gateway is busy.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let later = matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        );
+        let seconds = self
+            .headers
+            .get(header::RETRY_AFTER)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()?;
+        later.then(|| Duration::from_secs(seconds))
+    }
+}
+
+/// A body handed out in parts, each counted when it is taken.
+struct Parts<F> {
+    left: Bytes,
+    sent: F,
+}
+
+impl<F> Unpin for Parts<F> {}
+
+impl<F: Fn(u64)> Body for Parts<F> {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let len = self.left.len().min(PART_BYTES);
+        let part = self.left.split_to(len);
+        (self.sent)(len as u64);
+        Poll::Ready(Some(Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
+    }
+}
+
+/// One runtime for a command.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|e| Failure::new(format!("the runtime cannot be started: {e}")))?
+        .block_on(work)
+}
