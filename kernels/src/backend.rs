@@ -138,11 +138,17 @@ pub trait Backend: Send + Sync + 'static {
     /// What an operator reads: the device and what it uses.
     fn name(&self) -> String;
 
-    /// Takes a while (a tenth of a second with bootstraps): done once for each key, then kept.
-    fn expand(&self, key: &EvaluationKey) -> Result<Self::Key, KernelError>;
+    /// What programs of the set `needed` use of a key; of a key with bootstraps, sums alone use next to nothing. With
+    /// bootstraps it takes a while (a tenth of a second): done once for each key, then kept.
+    fn expand_for(&self, key: &EvaluationKey, needed: ParamSet) -> Result<Self::Key, KernelError>;
 
-    /// Memory that an expanded key takes.
-    fn expanded_bytes(&self, set: ParamSet) -> usize;
+    /// All of a key.
+    fn expand(&self, key: &EvaluationKey) -> Result<Self::Key, KernelError> {
+        self.expand_for(key, key.set())
+    }
+
+    /// Memory that a key takes once it is expanded for programs of this set.
+    fn expanded_bytes(&self, needed: ParamSet) -> usize;
 
     /// The product with a plaintext polynomial, and the extraction of one coefficient.
     fn ring_linear(

@@ -91,12 +91,12 @@ impl Backend for CpuBackend {
         format!("cpu, {} threads", self.threads())
     }
 
-    fn expand(&self, key: &EvaluationKey) -> Result<CpuKey, KernelError> {
-        self.pool.install(|| CpuKey::expand(key))
+    fn expand_for(&self, key: &EvaluationKey, needed: ParamSet) -> Result<CpuKey, KernelError> {
+        self.pool.install(|| CpuKey::expand(key, needed))
     }
 
-    fn expanded_bytes(&self, set: ParamSet) -> usize {
-        CpuKey::bytes_of(set)
+    fn expanded_bytes(&self, needed: ParamSet) -> usize {
+        CpuKey::bytes_of(needed)
     }
 
     fn ring_linear(

@@ -220,7 +220,7 @@ impl Worker {
                 true => 0,
                 false => self
                     .keys
-                    .expanded_bytes(self.engine.backend(), next.ask.set),
+                    .expanded_bytes(self.engine.backend(), next.ask.program.params()),
             };
             let fits = batch.len() < self.shared.limits.batch_size
                 && ciphertexts + more <= MAX_CIPHERTEXTS
@@ -246,10 +246,12 @@ impl Worker {
         let began = Instant::now();
         let mut ready = Vec::new();
         for one in batch.into_iter().filter(|one| !one.answer.is_closed()) {
-            match self
-                .keys
-                .expanded(self.engine.backend(), &one.ask.tenant, one.ask.key)
-            {
+            match self.keys.expanded(
+                self.engine.backend(),
+                &one.ask.tenant,
+                one.ask.key,
+                one.ask.program.params(),
+            ) {
                 Ok(key) => ready.push((one, key)),
                 Err(error) => {
                     let _ = one.answer.send(Err(error.into()));

@@ -54,7 +54,8 @@ pub(super) struct KeyStore {
 struct Cache {
     budget: u64,
     clock: u64,
-    held: HashMap<KeyId, Held>,
+    /// By what it was expanded for, too: sums alone need next to nothing of a key with bootstraps.
+    held: HashMap<(KeyId, ParamSet), Held>,
 }
 
 struct Held {
@@ -132,7 +133,7 @@ impl KeyStore {
                 return Ok(false);
             }
             if !index.keys().any(|(_, other)| *other == id) {
-                self.cache.lock().held.remove(&id);
+                self.cache.lock().held.retain(|(of, _), _| *of != id);
             }
         }
         match fs::remove_file(&path) {
@@ -143,29 +144,35 @@ impl KeyStore {
         }
     }
 
-    /// The key, ready to compute with; read and expanded if it is not in the cache. Blocks: for an engine's thread.
+    /// The key, ready to compute programs of `needed` with; read and expanded if it is not in the cache. Blocks: for
+    /// an engine's thread.
     pub fn expanded(
         &self,
         backend: &CpuBackend,
         tenant: &Tenant,
         id: KeyId,
+        needed: ParamSet,
     ) -> Result<Arc<CpuKey>, KeyStoreError> {
         let info = self.info(tenant, id).ok_or(KeyStoreError::Unknown)?;
-        if let Some(key) = self.cache.lock().get(id) {
+        if let Some(key) = self.cache.lock().get((id, needed)) {
             return Ok(key);
         }
-        let bytes = backend.expanded_bytes(info.set) as u64;
+        let bytes = backend.expanded_bytes(needed) as u64;
         let read = self.read(tenant, id, info)?;
         self.cache.lock().make_room(bytes);
-        let key = Arc::new(backend.expand(&read).map_err(KeyStoreError::Expand)?);
+        let key = Arc::new(
+            backend
+                .expand_for(&read, needed)
+                .map_err(KeyStoreError::Expand)?,
+        );
         metrics::counter!("gateway_fhe_key_loads_total").increment(1);
-        self.cache.lock().put(id, key.clone(), bytes);
+        self.cache.lock().put((id, needed), key.clone(), bytes);
         Ok(key)
     }
 
-    /// Memory that the key takes once it is expanded.
-    pub fn expanded_bytes(&self, backend: &CpuBackend, set: ParamSet) -> u64 {
-        backend.expanded_bytes(set) as u64
+    /// Memory that a key takes once it is expanded for programs of this set.
+    pub fn expanded_bytes(&self, backend: &CpuBackend, needed: ParamSet) -> u64 {
+        backend.expanded_bytes(needed) as u64
     }
 
     pub fn cache_budget(&self) -> u64 {
@@ -210,7 +217,7 @@ impl KeyStore {
 }
 
 impl Cache {
-    fn get(&mut self, id: KeyId) -> Option<Arc<CpuKey>> {
+    fn get(&mut self, id: (KeyId, ParamSet)) -> Option<Arc<CpuKey>> {
         self.clock += 1;
         let held = self.held.get_mut(&id)?;
         held.used = self.clock;
@@ -233,7 +240,7 @@ impl Cache {
         }
     }
 
-    fn put(&mut self, id: KeyId, key: Arc<CpuKey>, bytes: u64) {
+    fn put(&mut self, id: (KeyId, ParamSet), key: Arc<CpuKey>, bytes: u64) {
         self.make_room(bytes);
         self.clock += 1;
         let used = self.clock;

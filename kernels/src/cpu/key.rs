@@ -27,7 +27,7 @@ pub(super) struct BootstrapKey {
 
 impl CpuKey {
     /// Runs on the current rayon pool.
-    pub(super) fn expand(key: &EvaluationKey) -> Result<Self, KernelError> {
+    pub(super) fn expand(key: &EvaluationKey, needed: ParamSet) -> Result<Self, KernelError> {
         let zero = key.public_zero()?;
         let (mask, body) = zero.as_ref().split_at(POLYNOMIAL_SIZE);
         let negated = mask.iter().map(|word| word.wrapping_neg());
@@ -35,7 +35,7 @@ impl CpuKey {
             mask: negated.chain(mask.iter().copied()).collect(),
             body: body.to_vec(),
         };
-        let bootstrap = match key.set() {
+        let bootstrap = match needed {
             ParamSet::Linear => None,
             ParamSet::Bootstrap => Some(BootstrapKey::expand(key)?),
         };

@@ -31,14 +31,16 @@ fn a_key_is_found_again_after_a_restart_and_only_by_its_tenant() {
     assert!(store.info(&b, key.id()).is_none());
     let backend = CpuBackend::new(Some(1)).unwrap();
     assert!(matches!(
-        store.expanded(&backend, &b, key.id()),
+        store.expanded(&backend, &b, key.id(), ParamSet::Linear),
         Err(KeyStoreError::Unknown)
     ));
-    store.expanded(&backend, &a, key.id()).unwrap();
+    store
+        .expanded(&backend, &a, key.id(), ParamSet::Linear)
+        .unwrap();
     assert!(store.remove(&a, key.id()).unwrap());
     assert!(!store.remove(&a, key.id()).unwrap());
     assert!(matches!(
-        store.expanded(&backend, &a, key.id()),
+        store.expanded(&backend, &a, key.id(), ParamSet::Linear),
         Err(KeyStoreError::Unknown)
     ));
 }
@@ -81,7 +83,7 @@ fn a_damaged_file_is_removed_and_said_to_be_damaged() {
     fs::write(&path, bytes).unwrap();
     let backend = CpuBackend::new(Some(1)).unwrap();
     assert!(matches!(
-        store.expanded(&backend, &a, key.id()),
+        store.expanded(&backend, &a, key.id(), ParamSet::Linear),
         Err(KeyStoreError::Damaged(_))
     ));
     assert!(!path.exists() && store.info(&a, key.id()).is_none());
@@ -97,7 +99,11 @@ fn the_least_recently_used_key_leaves_the_cache() {
     for key in &keys {
         store.add(&a, key).unwrap();
     }
-    let expanded = |index: usize| store.expanded(&backend, &a, keys[index].id()).unwrap();
+    let expanded = |index: usize| {
+        store
+            .expanded(&backend, &a, keys[index].id(), ParamSet::Linear)
+            .unwrap()
+    };
     let (first, second) = (expanded(0), expanded(1));
     assert!(Arc::ptr_eq(&first, &expanded(0)));
     expanded(2);
