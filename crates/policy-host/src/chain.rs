@@ -112,7 +112,8 @@ impl Chain {
         Outcome::Continue
     }
 
-    /// Before an attempt, in order. The last route chosen stands; the first refusal ends it, and what the attempt was given goes back.
+    /// Before an attempt, in order. Each policy sees the route that those before it chose, and the last one chosen stands; the first
+    /// refusal ends it, and what the attempt was given goes back.
     pub fn before_attempt(
         &self,
         exchange: &mut ExchangeContext,
@@ -122,12 +123,12 @@ impl Chain {
             attempt: attempt.number,
         };
         let mut chosen = AttemptChoice::Default;
+        let mut guest = guest_attempt(attempt);
         for policy in self
             .policies
             .iter()
             .filter(|policy| policy.has_attempt_hook())
         {
-            let guest = guest_attempt(attempt);
             let called = policy.call(
                 exchange,
                 |hooks, store| {
@@ -142,6 +143,8 @@ impl Chain {
             let stopped = match called {
                 Ok(BeforeChoice::Default) => continue,
                 Ok(BeforeChoice::Route(route)) => {
+                    guest.upstream.clone_from(&route.upstream);
+                    guest.endpoint = route.endpoint;
                     chosen = AttemptChoice::Route(route);
                     continue;
                 }

@@ -2,7 +2,7 @@
 
 use policy_host::{AttemptChoice, Chain, Grant, Verdict};
 
-use crate::support::{Bench, answered, attempt, get, passes, reasons, responds, status};
+use crate::support::{Bench, answered, attempt, failed, get, passes, reasons, responds, status};
 
 #[test]
 fn the_four_work_together() {
@@ -46,4 +46,30 @@ fn the_four_work_together() {
     let mut over = get("/x");
     assert_eq!(answered(&chain, &mut over).status, 429);
     assert_eq!(reasons(&over), ["rate-limit/refused"]);
+}
+
+/// The breaker is asked about the upstream that routing chose for this attempt, not about the one before it.
+#[test]
+fn a_fallback_is_tried_while_the_first_choice_has_an_open_breaker() {
+    let bench = Bench::new();
+    let routing = r#"{"default": {"to": "app", "fallback": "spare"}}"#;
+    let breaker = r#"{"breakers": [{"min-calls": 1, "failure-rate": 0.5}]}"#;
+    let chain = Chain::new(vec![
+        bench.load("routing", routing, &[]),
+        bench.load("circuit-breaker", breaker, &[Grant::Breakers]),
+    ]);
+    let mut exchange = get("/x");
+    passes(&chain, &mut exchange);
+    let first = attempt(1, "app");
+    assert!(matches!(
+        chain.before_attempt(&mut exchange, &first),
+        AttemptChoice::Default
+    ));
+    let refused = failed("connection_refused");
+    let verdict = chain.after_attempt(&mut exchange, &first, &refused);
+    assert!(matches!(verdict, Verdict::Retry), "{verdict:?}");
+    match chain.before_attempt(&mut exchange, &attempt(2, "app")) {
+        AttemptChoice::Route(route) => assert_eq!(route.upstream, "spare"),
+        other => panic!("the breaker of app is open, spare's is not: {other:?}"),
+    }
 }
