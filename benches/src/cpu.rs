@@ -14,10 +14,6 @@ pub fn time_of(process: u32) -> Option<Duration> {
 /// USER_HZ, which Linux fixes at 100 for what it shows in /proc.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-pub fn own() -> Option<Duration> {
-    time_of(std::process::id())
-}
-
 /// Resident memory in MiB.
 pub fn resident_mib(process: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;

@@ -1,7 +1,7 @@
 //! A gateway process for a measurement: its own folder, certificates, configuration and origin.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -159,8 +159,4 @@ fn free_address() -> Result<SocketAddr, Error> {
     Err(Error::new(
         "no port is free on 127.0.0.1 for both TCP and UDP",
     ))
-}
-
-pub fn policy_module(context: &Context, name: &str) -> PathBuf {
-    context.policies.join(format!("{name}.wasm"))
 }

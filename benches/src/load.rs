@@ -20,12 +20,6 @@ pub struct Load {
     pub latency_us: Histogram<u64>,
 }
 
-impl Load {
-    pub fn per_second(&self) -> f64 {
-        self.requests as f64 / self.wall.as_secs_f64()
-    }
-}
-
 /// Runs the loop; an answer other than 200 ends it as an error, so that no figure is made of failures.
 pub async fn run(
     client: &Client,
@@ -40,11 +34,12 @@ pub async fn run(
     for mut connection in connections {
         let (path, requests) = (path.to_owned(), Arc::clone(&requests));
         loops.push(tokio::spawn(async move {
-            let mut latency = Histogram::<u64>::new_with_max(LATENCY_US_MAX, 3)?;
+            let mut latency = Histogram::<u64>::new_with_max(LATENCY_US_MAX, 3)
+                .map_err(|error| Error::of(&error))?;
             while began.elapsed() < length {
                 let reply = connection.get(&path, &[]).await?;
                 if reply.status != 200 {
-                    return Err(Error::from(format!(
+                    return Err(Error::new(format!(
                         "{path} was answered {} ({})",
                         reply.status,
                         reply.text()
@@ -58,9 +53,12 @@ pub async fn run(
             Ok(latency)
         }));
     }
-    let mut latency_us = Histogram::<u64>::new_with_max(LATENCY_US_MAX, 3)?;
+    let mut latency_us =
+        Histogram::<u64>::new_with_max(LATENCY_US_MAX, 3).map_err(|error| Error::of(&error))?;
     for one in loops {
-        latency_us.add(one.await??)?;
+        latency_us
+            .add(one.await??)
+            .map_err(|error| Error::of(&error))?;
     }
     Ok(Load {
         requests: requests.load(Ordering::Relaxed),
