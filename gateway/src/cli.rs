@@ -43,14 +43,14 @@ enum Command {
     Check(check::Args),
     /// Looks into an outbox: what waits, what is held, whether every byte is sound
     Outbox(outbox::Args),
-    /// Makes a certificate authority with a server and a client certificate, for demos and tests
-    Certs(certs::Args),
-    /// Makes the keys of a client of encrypted scoring, and registers them with a gateway
+    /// Makes keys to encrypt with, and registers their public part with a gateway
     #[cfg(feature = "fhe")]
     Keys(keys::Args),
-    /// Encrypts rows of a CSV file, has a gateway score them under encryption, and decrypts the scores
+    /// Encrypts rows, has a gateway score them unread, and decrypts the scores
     #[cfg(feature = "fhe")]
     Infer(infer::Args),
+    /// Makes a certificate authority with a server and a client certificate, for demos and tests
+    Certs(certs::Args),
 }
 
 /// What stopped a command.
@@ -96,11 +96,11 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Outbox(args) => outbox::run(args),
-        Command::Certs(args) => certs::run(args),
         #[cfg(feature = "fhe")]
         Command::Keys(args) => keys::run(args),
         #[cfg(feature = "fhe")]
         Command::Infer(args) => infer::run(args),
+        Command::Certs(args) => certs::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

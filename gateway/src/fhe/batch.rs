@@ -275,7 +275,7 @@ impl Worker {
             .collect();
         // A panic in arithmetic is a bug of ours: it costs this batch, and not the engine.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            fresh_seed().and_then(|seed| Ok(self.engine.run(&jobs, seed)?))
+            fresh_seed().and_then(|seed| self.engine.run(&jobs, seed))
         }));
         let (results, timings) = match outcome {
             Ok(Ok(done)) => done,
