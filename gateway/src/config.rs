@@ -260,25 +260,14 @@ pub struct FheConfig {
     pub key_cache_bytes: u64,
     /// Disk for evaluation keys.
     pub key_store_bytes: u64,
-    pub max_key_bytes: u64,
     pub max_request_bytes: u64,
     /// Jobs gathered for one launch.
     pub batch_size: usize,
     pub batch_wait: Duration,
     /// Jobs waiting; more are answered 503.
     pub max_queue: usize,
-    pub backend: FheBackend,
     /// Threads of the CPU backend; `None` for all cores.
     pub threads: Option<usize>,
-}
-
-/// Which engine runs the encrypted arithmetic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FheBackend {
-    /// The best that is there.
-    #[default]
-    Auto,
-    Cpu,
 }
 
 /// `[outbox]`.

@@ -1,7 +1,7 @@
 //! A graceful stop: what is told to whom, and how long is waited. `app.rs` calls these in order.
 //!
-//! 1. not ready any more; 2. no new connection; 3. every connection told (GOAWAY, `connection: close`); 4. exchanges in flight
-//! finish, up to the deadline; 5. what is left is cut; 6. records are flushed.
+//! not ready any more → no new connection → every connection told (GOAWAY, `connection: close`) → exchanges in flight finish, up to
+//! the deadline → what is left is cut → records are flushed → the admin listener goes
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -108,6 +108,8 @@ pub struct Activity {
     quiet_since: AtomicU64,
     /// When the first byte after that arrived; 0 for none yet.
     heard_at: AtomicU64,
+    /// Since when the client takes nothing of what is written; 0 while it does.
+    stuck_since: AtomicU64,
 }
 
 /// What a connection that serves nothing is doing.
@@ -115,6 +117,8 @@ pub struct Activity {
 pub enum Quiet {
     /// An exchange is in flight.
     Busy,
+    /// The same, and for so long the client has taken nothing of the answer.
+    Stuck(Duration),
     /// Nothing came for so long.
     Silent(Duration),
     /// A request's head began to arrive so long ago, and is not complete.
@@ -128,6 +132,7 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             quiet_since: AtomicU64::new(0),
             heard_at: AtomicU64::new(0),
+            stuck_since: AtomicU64::new(0),
         }
     }
 
@@ -155,12 +160,26 @@ impl Activity {
         }
     }
 
-    /// Whether an exchange was ever begun on this connection, and what it does now.
-    pub fn quiet(&self) -> Quiet {
-        if self.in_flight.load(Ordering::Acquire) > 0 {
-            return Quiet::Busy;
+    /// A write was taken, or must wait.
+    pub fn wrote(&self, taken: bool) {
+        if taken {
+            if self.stuck_since.load(Ordering::Relaxed) != 0 {
+                self.stuck_since.store(0, Ordering::Relaxed);
+            }
+        } else if self.stuck_since.load(Ordering::Relaxed) == 0 {
+            self.stuck_since.store(self.now().max(1), Ordering::Relaxed);
         }
+    }
+
+    /// What the connection does now.
+    pub fn quiet(&self) -> Quiet {
         let now = self.now();
+        if self.in_flight.load(Ordering::Acquire) > 0 {
+            return match self.stuck_since.load(Ordering::Relaxed) {
+                0 => Quiet::Busy,
+                since => Quiet::Stuck(Duration::from_millis(now.saturating_sub(since))),
+            };
+        }
         match self.heard_at.load(Ordering::Acquire) {
             0 => Quiet::Silent(Duration::from_millis(
                 now.saturating_sub(self.quiet_since.load(Ordering::Acquire)),

@@ -171,12 +171,10 @@ pub(super) struct RawFhe {
     pub programs_dir: String,
     pub key_cache_bytes: Option<Size>,
     pub key_store_bytes: Option<Size>,
-    pub max_key_bytes: Option<Size>,
     pub max_request_bytes: Option<Size>,
     pub batch_size: Option<Spanned<u64>>,
     pub batch_wait: Option<Span>,
     pub max_queue: Option<Spanned<u64>>,
-    pub backend: Option<Text>,
     pub threads: Option<Spanned<u64>>,
 }
 

@@ -33,7 +33,8 @@ pub(super) fn hyper(limits: &LimitsConfig, protocols: Protocols) -> auto::Builde
         .header_read_timeout(None)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_header_bytes.max(H1_LEAST_BUFFER))
-        .pipeline_flush(true);
+        // With it on, hyper never sends the last answer of a connection that it closes with unread bytes in its buffer.
+        .pipeline_flush(false);
     builder
         .http2()
         .timer(TokioTimer::new())

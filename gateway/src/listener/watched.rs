@@ -46,7 +46,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.client.activity.wrote(polled.is_ready());
+        polled
     }
 
     fn poll_write_vectored(
@@ -54,7 +56,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.client.activity.wrote(polled.is_ready());
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -77,15 +81,16 @@ pub(super) enum Look {
     Again(Duration),
     /// It is idle: end it in order.
     Idle,
-    /// A request's head takes too long: cut it.
+    /// A request's head, or the taking of an answer, takes too long: cut it.
     TooSlow,
 }
 
 /// The rule: a head has `header_timeout` from its first byte (or, the first one, from the connection); between requests a
-/// connection may be silent for `idle_timeout`. An HTTP/2 connection has no head of its own between requests: PINGs are not one.
+/// connection may be silent for `idle_timeout`, and a client that takes nothing of an answer for that long is gone, or worse. An HTTP/2 connection has no head of its own between requests: PINGs are not one.
 pub(super) fn look(quiet: Quiet, served_before: bool, is_h2: bool, limits: &LimitsConfig) -> Look {
     let (passed, allowed, then) = match quiet {
         Quiet::Busy => return Look::Again(limits.header_timeout.max(LEAST_LOOK)),
+        Quiet::Stuck(passed) => (passed, limits.idle_timeout, Look::TooSlow),
         Quiet::Hearing(passed) if served_before && is_h2 => {
             (passed, limits.idle_timeout, Look::Idle)
         }
@@ -99,5 +104,45 @@ pub(super) fn look(quiet: Quiet, served_before: bool, is_h2: bool, limits: &Limi
             Look::Again(left.min(limits.header_timeout).max(LEAST_LOOK))
         }
         _ => then,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_have_less_time_than_pauses_and_nothing_has_for_ever() {
+        let config = crate::config::parse(
+            "[limits]\nheader_timeout = \"1s\"\nidle_timeout = \"10s\"\n[[listener]]\naddr = \"127.0.0.1:0\"\n[[upstream]]\n\
+             name = \"o\"\nendpoints = [\"http://a\"]\n[[route]]\nname = \"r\"\npath = \"/\"\nupstream = \"o\"\n",
+            "test.toml",
+            std::path::Path::new("/"),
+        )
+        .unwrap_or_else(|error| panic!("{error}"));
+        let limits = &config.limits;
+        let check = |quiet, served, is_h2, expected| {
+            assert_eq!(
+                look(quiet, served, is_h2, limits),
+                expected,
+                "{quiet:?} {served} {is_h2}"
+            );
+        };
+        let (short, long, longest) = (
+            Duration::from_millis(400),
+            Duration::from_secs(2),
+            Duration::from_secs(10),
+        );
+        let soon = |rest: u64| Look::Again(Duration::from_millis(rest));
+        check(Quiet::Busy, true, false, soon(1000));
+        check(Quiet::Hearing(short), true, false, soon(600));
+        check(Quiet::Hearing(long), true, false, Look::TooSlow);
+        check(Quiet::Hearing(long), false, true, Look::TooSlow);
+        check(Quiet::Hearing(long), true, true, soon(1000));
+        check(Quiet::Silent(long), true, false, soon(1000));
+        check(Quiet::Silent(longest), true, false, Look::Idle);
+        check(Quiet::Silent(long), false, false, Look::TooSlow);
+        check(Quiet::Stuck(long), true, true, soon(1000));
+        check(Quiet::Stuck(longest), true, true, Look::TooSlow);
     }
 }

@@ -101,6 +101,8 @@ impl Connection {
         let sending = async {
             match self {
                 Self::H1(sender) => {
+                    // The connection's task may not have noticed yet that the answer before was read.
+                    sender.ready().await.expect("an open connection");
                     request
                         .headers_mut()
                         .entry("host")

@@ -8,9 +8,7 @@ use toml::Spanned;
 use super::fields::{Fields, span};
 use crate::config::raw::{RawCache, RawFhe, RawLimits, RawOutbox, RawServer, RawSync};
 use crate::config::report::Problem;
-use crate::config::{
-    CacheConfig, FheBackend, FheConfig, LimitsConfig, OutboxConfig, ServerConfig, SyncConfig,
-};
+use crate::config::{CacheConfig, FheConfig, LimitsConfig, OutboxConfig, ServerConfig, SyncConfig};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -82,16 +80,10 @@ pub(super) fn fhe(raw: &RawFhe, fields: &mut Fields<'_>) -> Option<FheConfig> {
         programs_dir: fields.path(&raw.programs_dir),
         key_cache_bytes: raw.key_cache_bytes.map_or(512 * MIB, |size| size.0),
         key_store_bytes: raw.key_store_bytes.map_or(4 * GIB, |size| size.0),
-        max_key_bytes: raw.max_key_bytes.map_or(256 * MIB, |size| size.0),
         max_request_bytes: raw.max_request_bytes.map_or(32 * MIB, |size| size.0),
         batch_size: fields.count(raw.batch_size.as_ref(), 64, 1..=100_000) as usize,
         batch_wait: span(raw.batch_wait, Duration::from_millis(2)),
         max_queue: fields.count(raw.max_queue.as_ref(), 1024, 1..=1_000_000) as usize,
-        backend: fields.word(
-            raw.backend.as_ref(),
-            &[("auto", FheBackend::Auto), ("cpu", FheBackend::Cpu)],
-            FheBackend::Auto,
-        ),
         threads: raw
             .threads
             .as_ref()

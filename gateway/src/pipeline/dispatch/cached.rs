@@ -17,6 +17,10 @@ use crate::error::{Kind, ProxyError, Side};
 use crate::upstream::Wish;
 
 /// What the cache said.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one match on the stack; a box would cost every hit an allocation"
+)]
 pub(super) enum Asked {
     Answer(Answer),
     /// Go upstream, with a ticket if the cache wants to see what comes back.
