@@ -263,3 +263,39 @@ pub struct Summary {
     pub reasons: Vec<String>,
     pub tenant: Option<String>,
 }
+
+impl Summary {
+    /// What is known of an exchange when it begins.
+    pub fn begun(
+        id: RequestId,
+        received_ms: u64,
+        client: SocketAddr,
+        protocol: Protocol,
+        method: http::Method,
+    ) -> Self {
+        Self {
+            id,
+            received_ms,
+            client,
+            protocol,
+            route: None,
+            method,
+            authority: String::new(),
+            path: String::new(),
+            status: 0,
+            source: Source::Local,
+            upstream: None,
+            endpoint: None,
+            attempts: 0,
+            cache: "",
+            duration: Duration::ZERO,
+            header_after: Duration::ZERO,
+            request_bytes: 0,
+            response_bytes: 0,
+            error: None,
+            ending: Ending::ClientAborted,
+            reasons: Vec::new(),
+            tenant: None,
+        }
+    }
+}

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use edge_types::{RECEIPT_HEADER, Receipt};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 
 use super::{Answer, Gateway, Route};
 use crate::body::{Body, BodyEnd, ByteCount};
 use crate::config::RecordMode;
 use crate::drain::Ticket;
 use crate::error::{Kind, ProxyError, RecordFault, RequestFault, Side};
-use crate::exchange::{Client, Ending, Protocol, RequestId, Source, Summary};
+use crate::exchange::{Client, Ending, Protocol, RequestId, Summary};
 use crate::telemetry::{ExchangeLine, InFlight};
 
 /// The status that an exchange is recorded with when its client left before there was one.
@@ -72,30 +72,13 @@ impl Account {
     ) -> (Self, Request<Body>) {
         client.activity.begin();
         let request_bytes = ByteCount::default();
-        let summary = Box::new(Summary {
-            id: RequestId(rand::random()),
-            received_ms: wall_ms(),
-            client: client.addr,
-            protocol: Protocol::of(request.version()),
-            route: None,
-            method: request.method().clone(),
-            authority: String::new(),
-            path: String::new(),
-            status: 0,
-            source: Source::Local,
-            upstream: None,
-            endpoint: None,
-            attempts: 0,
-            cache: "",
-            duration: Default::default(),
-            header_after: Default::default(),
-            request_bytes: 0,
-            response_bytes: 0,
-            error: None,
-            ending: Ending::ClientAborted,
-            reasons: Vec::new(),
-            tenant: None,
-        });
+        let summary = Box::new(Summary::begun(
+            RequestId(rand::random()),
+            wall_ms(),
+            client.addr,
+            Protocol::of(request.version()),
+            request.method().clone(),
+        ));
         let account = Self {
             ticket: gateway.exchanges.enter(),
             _in_flight: gateway.metrics.begin(),
@@ -194,7 +177,15 @@ impl Account {
             append_lazy(&self.gateway, summary);
         }
         if let Some(log) = &self.gateway.access_log {
-            log.write((**summary).clone());
+            // Nobody looks at the account after this: the line is moved, not copied.
+            let blank = Summary::begun(
+                RequestId(0),
+                0,
+                summary.client,
+                summary.protocol,
+                Method::GET,
+            );
+            log.write(std::mem::replace(&mut **summary, blank));
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Bodies are problem+json (RFC 9457). The log names the error as RFC 9209 does, with its cause.
 
-use http::header::{ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{
+    ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER,
+};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::normalize::X_REQUEST_ID;
@@ -85,6 +87,10 @@ pub(super) fn complete(
     {
         headers.insert(ALT_SVC, alt_svc.clone());
     }
+    // hyper sets the date itself; over h3 nobody else does.
+    if account.summary.protocol == Protocol::H3 {
+        headers.entry(DATE).or_insert_with(now);
+    }
     if closing {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -103,6 +109,12 @@ pub(super) fn complete(
         *answer.response.body_mut() = Body::empty();
     }
     answer
+}
+
+fn now() -> HeaderValue {
+    // An HTTP date is always a header value.
+    HeaderValue::try_from(httpdate::fmt_http_date(std::time::SystemTime::now()))
+        .unwrap_or(HeaderValue::from_static(""))
 }
 
 fn log(account: &Account, error: &ProxyError, status: StatusCode) {

@@ -47,6 +47,7 @@ async fn all_three_protocols_serve_on_one_port_number() {
         let id = reply.header("x-request-id").expect("an id");
         assert_eq!(seen["headers"]["x-request-id"], id, "{protocol:?}");
         assert_eq!(id.len(), 32);
+        assert!(reply.header("date").is_some(), "{protocol:?}");
         let expected = format!("h3=\":{}\"; ma=86400", site.addr.port());
         let announced = (protocol != Protocol::Http3).then_some(expected.as_str());
         assert_eq!(reply.header("alt-svc"), announced, "{protocol:?}");
