@@ -34,18 +34,26 @@ pub struct Gateway {
 }
 
 /// The origin that both gateways of a comparison stand in front of.
-pub async fn start_origin(context: &Context) -> Result<(Running, SocketAddr), Error> {
+pub async fn start_origin(
+    context: &Context,
+    folder: &Path,
+) -> Result<(Running, SocketAddr), Error> {
     let address = free_address()?;
     let mut command = Command::new(context.bin_dir.join("demo-upstream"));
     command.args(["--listen", &address.to_string()]);
-    let process = Running(
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?,
-    );
-    until_ok(address, "/health", "the origin").await?;
+    let log = folder.join("origin.log");
+    let mut process = spawn(&mut command, &log)?;
+    until_ok(&mut process, address, "/health", &log).await?;
     Ok((process, address))
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Result<Running, Error> {
+    let output = std::fs::File::create(log)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output);
+    Ok(Running(command.spawn()?))
 }
 
 /// Starts a gateway; `policies` is the part of its configuration that names policies, `chain` the route's list of them.
@@ -88,24 +96,11 @@ record = "none"
     );
     let config = folder.join("gateway.toml");
     std::fs::write(&config, text)?;
-    let log = std::fs::File::create(folder.join("gateway.log"))?;
+    let log = folder.join("gateway.log");
     let mut command = Command::new(context.bin_dir.join("veilgate"));
-    command
-        .arg("run")
-        .arg("--config")
-        .arg(&config)
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    let process = Running(command.spawn()?);
-    until_ok(
-        admin,
-        "/readyz",
-        &format!(
-            "the gateway (its log: {})",
-            folder.join("gateway.log").display()
-        ),
-    )
-    .await?;
+    command.arg("run").arg("--config").arg(&config);
+    let mut process = spawn(&mut command, &log)?;
+    until_ok(&mut process, admin, "/readyz", &log).await?;
     Ok(Gateway {
         process,
         client: Client::new(listen, &folder.join("certs/ca.pem"))?,
@@ -134,13 +129,20 @@ fn make_certificates(context: &Context, folder: &Path) -> Result<(), Error> {
     )))
 }
 
-async fn until_ok(address: SocketAddr, path: &str, what: &str) -> Result<(), Error> {
+/// Waits until the process answers; one that ends meanwhile is an error with what it said.
+async fn until_ok(
+    process: &mut Running,
+    address: SocketAddr,
+    path: &str,
+    log: &Path,
+) -> Result<(), Error> {
     let began = Instant::now();
     while !plain_ok(address, path).await {
-        if began.elapsed() > START_TIMEOUT {
+        let ended = process.0.try_wait()?;
+        if ended.is_some() || began.elapsed() > START_TIMEOUT {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
             return Err(Error::new(format!(
-                "{what} was not ready after {} s",
-                START_TIMEOUT.as_secs()
+                "a process did not become ready ({ended:?}); it said:\n{said}"
             )));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

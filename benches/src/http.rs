@@ -35,7 +35,7 @@ impl Sum {
 
 pub async fn run(context: &Context) -> Result<Vec<Row>, Error> {
     let folder = tempfile::tempdir()?;
-    let (_origin, address) = gateway::start_origin(context).await?;
+    let (_origin, address) = gateway::start_origin(context, folder.path()).await?;
     let plain = gateway::start(context, &folder.path().join("plain"), address, "", "[]").await?;
     let policies = policies(context);
     let chain = r#"["rate-limit", "routing", "caching", "circuit-breaker"]"#;
