@@ -157,9 +157,11 @@ impl Backend for CpuBackend {
     fn keyswitch(&self, keys: &[Arc<CpuKey>], batch: &LweBatch) -> Result<SmallBatch, KernelError> {
         check_len(batch.words.len(), batch.len(), LWE_WORDS)?;
         let blocks = self.blocks(&batch.keys, keyswitch::BLOCK);
+        // Few blocks, a single ciphertext say, would leave threads idle: they share each block's key then.
+        let each = self.threads().div_ceil(blocks.len().max(1));
         let run = |block: &Vec<usize>| {
             let key = key_of(keys, &batch.keys, block)?.bootstrap()?;
-            Ok(keyswitch::block(&key.keyswitch, batch, block))
+            Ok(keyswitch::block(&key.keyswitch, batch, block, each))
         };
         let parts: Vec<Vec<u32>> = self.pool.install(|| {
             blocks

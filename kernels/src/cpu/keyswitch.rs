@@ -6,6 +6,7 @@
 
 use fhe::params::{KS_BASE_LOG, KS_LEVELS, LWE_WORDS, SMALL_WORDS};
 use pulp::Arch;
+use rayon::prelude::*;
 use tfhe::core_crypto::prelude::*;
 
 use crate::backend::LweBatch;
@@ -13,23 +14,42 @@ use crate::backend::LweBatch;
 /// Accumulators of 32 ciphertexts are 115 KB: they stay in the second-level cache, and the key is streamed 1/32 as often.
 pub(super) const BLOCK: usize = 32;
 
-pub(super) fn block(key: &[u32], batch: &LweBatch, block: &[usize]) -> Vec<u32> {
-    let mut out = vec![0u32; block.len() * SMALL_WORDS];
-    let digits: Vec<Vec<[u32; KS_LEVELS]>> = block
+/// `threads`: how many may work on this one block; the sums over parts of the key are added up, which is exact.
+pub(super) fn block(key: &[u32], batch: &LweBatch, block: &[usize], threads: usize) -> Vec<u32> {
+    let bodies = block
         .iter()
-        .zip(out.chunks_exact_mut(SMALL_WORDS))
-        .map(|(&index, target)| {
-            let (mask, body) = batch.ciphertext(index).split_at(LWE_WORDS - 1);
-            target[SMALL_WORDS - 1] = rounded(body[0]);
-            decompose(mask)
-        })
+        .map(|&index| batch.ciphertext(index)[LWE_WORDS - 1]);
+    let digits: Vec<_> = block
+        .iter()
+        .map(|&index| decompose(&batch.ciphertext(index)[..LWE_WORDS - 1]))
         .collect();
+    let rows_each = (LWE_WORDS - 1).div_ceil(threads.max(1));
+    let parts: Vec<Vec<u32>> = key
+        .par_chunks(rows_each * KS_LEVELS * SMALL_WORDS)
+        .enumerate()
+        .map(|(part, key)| minus_products(key, &digits, part * rows_each))
+        .collect();
+    let mut out = vec![0u32; block.len() * SMALL_WORDS];
+    for part in &parts {
+        let words = out.iter_mut().zip(part);
+        words.for_each(|(word, term)| *word = word.wrapping_add(*term));
+    }
+    for (target, body) in out.chunks_exact_mut(SMALL_WORDS).zip(bodies) {
+        let word = &mut target[SMALL_WORDS - 1];
+        *word = word.wrapping_add(rounded(body));
+    }
+    out
+}
+
+/// Minus the digits, from word `first` of each mask on, times the rows of this part of the key.
+fn minus_products(key: &[u32], digits: &[Vec<[u32; KS_LEVELS]>], first: usize) -> Vec<u32> {
+    let mut out = vec![0u32; digits.len() * SMALL_WORDS];
     Arch::new().dispatch(
         #[inline(always)]
         || {
             for (input, rows) in key.chunks_exact(KS_LEVELS * SMALL_WORDS).enumerate() {
-                for (target, digits) in out.chunks_exact_mut(SMALL_WORDS).zip(&digits) {
-                    subtract_rows(target, rows, digits[input]);
+                for (target, digits) in out.chunks_exact_mut(SMALL_WORDS).zip(digits) {
+                    subtract_rows(target, rows, digits[first + input]);
                 }
             }
         },
