@@ -1,6 +1,7 @@
 //! Part 4: keys made, the evaluation key registered, rows encrypted, scored over HTTP/3 and decrypted, by the ordinary CLI.
 
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -51,18 +52,29 @@ pub async fn show(site: &Site, summary: &mut Summary) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Progress bars go to the terminal; what the commands say in the end is shown indented.
+/// What the two commands show while they work (a progress bar) goes to the terminal.
 async fn make_keys(site: &Site, keys: &Path, set: &str) -> Result<(), Failure> {
+    let began = Instant::now();
     let mut make = site.veilgate();
     make.args(["keys", "new", "--set", set, "--out"]).arg(keys);
-    show_last_line(&output("making keys", &mut make, true).await?);
+    output("making keys", &mut make, true).await?;
+    println!(
+        "     keys made in {:.1} s; the secret key stays in {}",
+        began.elapsed().as_secs_f64(),
+        keys.display()
+    );
+    let began = Instant::now();
     let mut register = site.veilgate();
     register
         .args(["keys", "register"])
         .args(target(site))
         .arg("--keys")
         .arg(keys);
-    show_last_line(&output("registering the evaluation key", &mut register, true).await?);
+    output("registering the evaluation key", &mut register, true).await?;
+    println!(
+        "     evaluation key registered with the gateway in {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -73,10 +85,6 @@ fn target(site: &Site) -> [std::ffi::OsString; 4] {
         "--ca".into(),
         site.certificate("ca.pem").into(),
     ]
-}
-
-fn show_last_line(text: &str) {
-    println!("     {}", text.lines().last().unwrap_or_default());
 }
 
 async fn score(site: &Site, keys: &Path, model: &Model) -> Result<Value, Failure> {
