@@ -93,6 +93,11 @@ pub struct FheService {
     max_request_bytes: u64,
 }
 
+/// Loads every program of the directory and lets go of it: what `veilgate check` asks.
+pub fn check_programs(dir: &std::path::Path) -> Result<(), ProgramsError> {
+    programs::Programs::load(dir).map(drop)
+}
+
 impl FheService {
     /// Loads every program of the directory (one that is not sound is an error, not a surprise later), reads which
     /// keys are there, and starts the engine's threads. They end when the service is dropped.

@@ -35,7 +35,8 @@ pub enum ListenError {
         addr: SocketAddr,
         source: std::io::Error,
     },
-    #[error("cannot listen on {addr} (UDP, for HTTP/3): {source}")]
+    // The source names the address, too.
+    #[error("HTTP/3 of the listener: {source}")]
     Udp { addr: SocketAddr, source: BindError },
     #[error("certificates of the listener on {addr}: {source}")]
     Tls { addr: SocketAddr, source: TlsError },

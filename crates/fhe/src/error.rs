@@ -28,7 +28,7 @@ impl fmt::Display for Thing {
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FheError {
-    #[error("these bytes are not a {0}: the first four do not name that format")]
+    #[error("these bytes are no {0}: the first four do not name that format")]
     NotThisFormat(Thing),
     #[error("this {thing} has format version {got}; this build reads version {supported}")]
     Version {

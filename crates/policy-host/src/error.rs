@@ -16,6 +16,10 @@ pub enum LoadError {
         limit: usize,
     },
     #[error(
+        "policy {policy}: the file is not Wasm; `module` names a component, built with a Veilgate SDK for example"
+    )]
+    NotWasm { policy: String },
+    #[error(
         "policy {policy}: this is a core Wasm module, not a component; build it with a Veilgate SDK, or wrap it with \
          `wasm-tools component new`"
     )]

@@ -41,6 +41,9 @@ pub(crate) fn load(
     spec: &PolicySpec,
 ) -> Result<Module, LoadError> {
     let policy = || spec.name.clone();
+    if !spec.wasm.starts_with(MAGIC) {
+        return Err(LoadError::NotWasm { policy: policy() });
+    }
     if is_core_module(&spec.wasm) {
         return Err(LoadError::NotComponent { policy: policy() });
     }
@@ -68,6 +71,9 @@ pub(crate) fn load(
     let hooks = hooks(spec, engine, &pre)?;
     Ok(Module { pre, hooks })
 }
+
+/// How every Wasm file begins, whatever its layer.
+const MAGIC: &[u8] = b"\0asm";
 
 /// A core module's header: the magic, then version 1 and layer 0. A component's layer is 1.
 fn is_core_module(bytes: &[u8]) -> bool {

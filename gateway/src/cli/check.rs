@@ -1,5 +1,5 @@
 //! `veilgate check`: everything about a config that can be found out without serving: the text, the certificates, the policies
-//! with their own configuration.
+//! with their own configuration, the programs of encrypted scoring.
 
 use std::path::{Path, PathBuf};
 
@@ -66,13 +66,11 @@ fn problems(config: &Config) -> Vec<String> {
     if let Err(error) = Policies::load(config) {
         problems.push(error.to_string());
     }
+    #[cfg(feature = "fhe")]
     if let Some(fhe) = &config.fhe
-        && !fhe.programs_dir.is_dir()
+        && let Err(error) = crate::fhe::check_programs(&fhe.programs_dir)
     {
-        problems.push(format!(
-            "[fhe]: programs_dir {} is not a directory",
-            fhe.programs_dir.display()
-        ));
+        problems.push(format!("[fhe]: {error}"));
     }
     problems
 }

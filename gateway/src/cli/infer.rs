@@ -195,6 +195,9 @@ impl Ask {
             fhe::FheError::Row { row, reason } => {
                 Failure::wrong_input(format!("row {}: {reason}", first_row + row + 1))
             }
+            fhe::FheError::WrongParams { .. } => Failure::wrong_input(format!(
+                "{error}; the program needs other keys: make them with `veilgate keys new --set bootstrap`"
+            )),
             other => Failure::new(other.to_string()),
         };
         let pending = self

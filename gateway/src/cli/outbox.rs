@@ -1,5 +1,9 @@
-//! `veilgate outbox`: a look into an outbox's directory, from its files alone; the gateway may be running.
+//! `veilgate outbox`: a look into an outbox's directory, from its files; the gateway may be running. Given the config, `status` also
+//! asks the running gateway what keeps it from sending.
 
+mod running;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ::outbox::inspect;
@@ -15,7 +19,7 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// What is there: batches and segments
+    /// What is there: batches and segments; with --config also what stands in the way of sending them
     Status(Which),
     /// Every file, one line each
     Ls(Which),
@@ -41,10 +45,23 @@ struct Which {
     json: bool,
 }
 
+/// The outbox, and the admin address of its gateway where the config has one.
+struct Found {
+    dir: PathBuf,
+    admin: Option<SocketAddr>,
+}
+
 impl Which {
     fn dir(&self) -> Result<PathBuf, Failure> {
+        Ok(self.find()?.dir)
+    }
+
+    fn find(&self) -> Result<Found, Failure> {
         if let Some(dir) = &self.dir {
-            return Ok(dir.clone());
+            return Ok(Found {
+                dir: dir.clone(),
+                admin: None,
+            });
         }
         let Some(file) = &self.config else {
             return Err(Failure::wrong_input(
@@ -55,7 +72,10 @@ impl Which {
         let outbox = config
             .outbox
             .ok_or_else(|| Failure::wrong_input(format!("{} has no [outbox]", file.display())))?;
-        Ok(outbox.dir)
+        Ok(Found {
+            dir: outbox.dir,
+            admin: config.admin.map(|admin| admin.listen),
+        })
     }
 }
 
@@ -75,7 +95,7 @@ fn unreadable(dir: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn list(which: &Which, every_file: bool) -> Result<(), Failure> {
-    let dir = which.dir()?;
+    let Found { dir, admin } = which.find()?;
     let listing = inspect::ls(&dir).map_err(|error| unreadable(&dir, &error))?;
     if which.json {
         return print_json(&listing);
@@ -110,6 +130,9 @@ fn list(which: &Which, every_file: bool) -> Result<(), Failure> {
         "  quarantine  {:>6}  damaged and set aside",
         listing.quarantine.len()
     );
+    if let (false, Some(admin)) = (every_file, admin) {
+        println!("  sync        {}", running::sync_line(admin));
+    }
     if every_file {
         for segment in &listing.segments {
             println!(

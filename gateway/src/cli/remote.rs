@@ -158,7 +158,11 @@ impl Answer {
             return Ok(self.body);
         }
         let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or("it gave no reason");
+        let mut detail = problem["detail"].as_str().unwrap_or("it gave no reason");
+        // The gateway tells programs what to send; a person has a command for it.
+        if problem["type"] == "urn:veilgate:fhe:unknown-key" {
+            detail = "it does not have your evaluation key; give it with `veilgate keys register`";
+        }
         Err(Failure::new(format!(
             "the gateway answered {}: {detail}",
             self.status

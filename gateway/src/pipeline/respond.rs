@@ -20,16 +20,23 @@ const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 /// A full disk or quota takes longer to mend.
 const RETRY_LATER: HeaderValue = HeaderValue::from_static("10");
 
-/// Status, title, and what a client may know.
+/// Status, the last part of the problem's type (for programs; docs/config.md lists them), title, and what a client may know.
 struct Words {
     status: StatusCode,
+    name: &'static str,
     title: &'static str,
     detail: &'static str,
 }
 
-const fn words(status: StatusCode, title: &'static str, detail: &'static str) -> Words {
+const fn words(
+    status: StatusCode,
+    name: &'static str,
+    title: &'static str,
+    detail: &'static str,
+) -> Words {
     Words {
         status,
+        name,
         title,
         detail,
     }
@@ -41,7 +48,7 @@ pub(super) fn with_error(account: &mut Account, error: ProxyError) -> Answer {
     log(account, &error, words.status);
     account.summary.error = Some(error.kind);
     let problem = serde_json::json!({
-        "type": "about:blank",
+        "type": format!("urn:veilgate:gateway:{}", words.name),
         "title": words.title,
         "status": words.status.as_u16(),
         "detail": words.detail,
@@ -151,21 +158,25 @@ fn client_words(kind: Kind) -> Words {
         Kind::Request(fault) => request_words(fault),
         Kind::RecordNotDurable(RecordFault::Full) => words(
             S::INSUFFICIENT_STORAGE,
+            "storage-full",
             "Not recorded",
             "This service answers only what it has recorded, and its storage is full. Whether the request had an effect is not known.",
         ),
         Kind::RecordNotDurable(RecordFault::Unavailable) => words(
             S::SERVICE_UNAVAILABLE,
+            "not-recorded",
             "Not recorded",
             "This service answers only what it has recorded, and that failed. Whether the request had an effect is not known.",
         ),
         Kind::HttpRequestDenied => words(
             S::SERVICE_UNAVAILABLE,
+            "rule-failed",
             "Not available",
             "A rule of this service could not be applied. Try again.",
         ),
         Kind::DestinationUnavailable | Kind::ConnectionLimitReached => words(
             S::SERVICE_UNAVAILABLE,
+            "unavailable",
             "Not available",
             "The service is busy or down at the moment. Try again.",
         ),
@@ -174,6 +185,7 @@ fn client_words(kind: Kind) -> Words {
         | Kind::ConnectionReadTimeout
         | Kind::HttpResponseTimeout => words(
             S::GATEWAY_TIMEOUT,
+            "timeout",
             "Gateway timeout",
             "The service did not answer in time.",
         ),
@@ -183,6 +195,7 @@ fn client_words(kind: Kind) -> Words {
         | Kind::TlsProtocolError
         | Kind::TlsCertificateError => words(
             S::BAD_GATEWAY,
+            "unreachable",
             "Bad gateway",
             "The service cannot be reached.",
         ),
@@ -192,17 +205,20 @@ fn client_words(kind: Kind) -> Words {
         | Kind::HttpUpgradeFailed
         | Kind::HttpProtocolError => words(
             S::BAD_GATEWAY,
+            "bad-answer",
             "Bad gateway",
             "The service gave an answer that cannot be passed on.",
         ),
         Kind::ProxyLoopDetected => words(
             S::LOOP_DETECTED,
+            "loop",
             "Loop detected",
             "The request came back to a gateway that sent it on.",
         ),
         Kind::DestinationNotFound | Kind::ProxyConfigurationError | Kind::ProxyInternalError => {
             words(
                 S::INTERNAL_SERVER_ERROR,
+                "internal",
                 "Internal error",
                 "The gateway made a mistake. Its operator finds it by the request id.",
             )
@@ -215,51 +231,61 @@ fn request_words(fault: RequestFault) -> Words {
     match fault {
         RequestFault::Ambiguous => words(
             S::BAD_REQUEST,
+            "ambiguous-request",
             "Ambiguous request",
             "The request can be read in more than one way.",
         ),
         RequestFault::Malformed => words(
             S::BAD_REQUEST,
+            "malformed-request",
             "Malformed request",
             "The request cannot be read.",
         ),
         RequestFault::TargetTooLong => words(
             S::URI_TOO_LONG,
+            "target-too-long",
             "Target too long",
             "The path and query are longer than allowed.",
         ),
         RequestFault::HeadersTooLarge => words(
             S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "header-too-large",
             "Header too large",
             "There are more header fields than allowed.",
         ),
         RequestFault::BodyTooLarge => words(
             S::PAYLOAD_TOO_LARGE,
+            "body-too-large",
             "Body too large",
             "The body is longer than this route allows.",
         ),
         RequestFault::BodyTimeout => words(
             S::REQUEST_TIMEOUT,
+            "body-too-slow",
             "Body too slow",
             "The body did not arrive in time.",
         ),
         RequestFault::Aborted => words(
             S::BAD_REQUEST,
+            "body-incomplete",
             "Body incomplete",
             "The body ended before it was complete.",
         ),
         RequestFault::NoRoute => words(
             S::NOT_FOUND,
+            "no-route",
             "Not found",
             "Nothing is served at this host and path.",
         ),
         RequestFault::MethodNotAllowed => words(
             S::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
             "Method not allowed",
             "This path is served, but not for this method.",
         ),
         RequestFault::Unsupported => words(
             S::NOT_IMPLEMENTED,
+            "not-supported",
             "Not supported",
             "This gateway does not pass on CONNECT, TRACE and WebSocket upgrades.",
         ),

@@ -1,0 +1,32 @@
+//! The program as people use it: real `veilgate` processes, what they print, how they exit, and that a gateway goes on serving
+//! whatever it was given.
+
+#[path = "commands/centre.rs"]
+mod centre;
+#[path = "commands/check.rs"]
+mod check;
+#[path = "gateway/client.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the in-process tests, which use more of it"
+)]
+mod client;
+#[path = "commands/disk.rs"]
+mod disk;
+#[path = "gateway/guests.rs"]
+mod guests;
+#[path = "gateway/origin.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the in-process tests, which use more of it"
+)]
+mod origin;
+#[path = "commands/policies.rs"]
+mod policies;
+#[cfg(feature = "fhe")]
+#[path = "commands/scoring.rs"]
+mod scoring;
+#[path = "commands/site.rs"]
+mod site;
+#[path = "commands/start.rs"]
+mod start;
