@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::{Reply, fetch};
 use crate::origin::Origin;
-use crate::site::{Folder, Gateway, free_port, plain, until};
+use crate::site::{Folder, Gateway, plain, silent_port, until};
 
 /// One durable and one lazy route, with an outbox for each of which the caller says where.
 pub const ROUTES: &str = "[[route]]\nname = \"durable\"\npath_prefix = \"/durable\"\nupstream = \"origin\"\nrecord = \"durable\"\n\
@@ -118,8 +118,7 @@ fn outbox(dir: &str) -> String {
 async fn an_aggregator_that_is_away_is_waited_for() {
     let (_, origin) = Origin::start().await;
     let folder = Folder::with_certificates();
-    let port = free_port();
-    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    let (silent, addr) = silent_port();
     let text = plain(
         origin,
         &format!("{ROUTES}{}{}", outbox("outbox"), sync(addr, "edge-1")),
@@ -132,7 +131,8 @@ async fn an_aggregator_that_is_away_is_waited_for() {
         &["no answer from", "Is it running"],
     )
     .await;
-    let centre = aggregator(&folder, port);
+    drop(silent);
+    let centre = aggregator(&folder, addr.port());
     until("everything has arrived", async || {
         gateway.status().await["outbox"]["backlog_records"] == 0
     })

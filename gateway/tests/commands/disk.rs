@@ -1,7 +1,6 @@
 //! An outbox that is full, by its quota or because its disk is: durable routes refuse in words, lazy ones serve on, and what was
 //! acknowledged is there when room is back.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +9,7 @@ use http::StatusCode;
 use crate::centre::{ROUTES, aggregator, receipt, stored, sync};
 use crate::client::{Reply, fetch};
 use crate::origin::Origin;
-use crate::site::{Folder, Gateway, free_port, plain, problem, until};
+use crate::site::{Folder, Gateway, plain, problem, silent_port, until};
 
 /// Of one kind of test: more than this and the disk was not full.
 const MOST_REQUESTS: usize = 5000;
@@ -88,8 +87,8 @@ async fn arrives(folder: &Folder, acked: &[u64]) {
 async fn an_outbox_at_its_quota_refuses_until_the_centre_has_taken_what_waits() {
     let (_, origin) = Origin::start().await;
     let folder = Folder::with_certificates();
-    let port = free_port();
-    let sync = sync(SocketAddr::from(([127, 0, 0, 1], port)), "edge-1");
+    let (silent, addr) = silent_port();
+    let sync = sync(addr, "edge-1");
     let outbox = "[outbox]\ndir = \"outbox\"\nsite = \"edge-1\"\nquota_bytes = \"1MiB\"\nmin_free_bytes = 0\n";
     let gateway = folder
         .run(&plain(origin, &format!("{ROUTES}{outbox}{sync}")))
@@ -104,7 +103,8 @@ async fn an_outbox_at_its_quota_refuses_until_the_centre_has_taken_what_waits() 
             .await
             .contains("gateway_outbox_append_errors_total{kind=\"full\"}")
     );
-    let centre = aggregator(&folder, port);
+    drop(silent);
+    let centre = aggregator(&folder, addr.port());
     works_again(&gateway, &mut acked).await;
     arrives(&folder, &acked).await;
     gateway.stop();

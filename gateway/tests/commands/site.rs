@@ -108,6 +108,13 @@ pub fn problem(reply: &Reply, status: StatusCode, kind: &str, words: &str) {
     );
 }
 
+/// A UDP port that is ours and answers nothing, as an address behind which nobody is: kept from others until who is awaited there binds it.
+pub fn silent_port() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let addr = socket.local_addr().expect("bound");
+    (socket, addr)
+}
+
 /// A port that nobody has for TCP or UDP at the moment, for what must know it beforehand.
 pub fn free_port() -> u16 {
     for _ in 0..32 {

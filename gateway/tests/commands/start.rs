@@ -1,9 +1,7 @@
 //! `veilgate run` that cannot serve: it says what is in the way and exits, instead of serving half.
 
-use std::net::{TcpListener, UdpSocket};
-
 use crate::origin::Origin;
-use crate::site::{Folder, ROUTE, free_port, plain};
+use crate::site::{Folder, ROUTE, plain, silent_port};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_taken_port_is_named_and_the_first_gateway_goes_on() {
@@ -37,20 +35,20 @@ async fn a_taken_port_is_named_and_the_first_gateway_goes_on() {
 #[test]
 fn a_port_whose_udp_side_is_taken_is_named() {
     let folder = Folder::with_certificates();
-    let port = free_port();
-    let _taken = UdpSocket::bind(("127.0.0.1", port)).expect("free a moment ago");
-    let text = format!(
-        "[[listener]]\naddr = \"127.0.0.1:{port}\"\ntls = {{ cert = \"server.pem\", key = \"server.key\" }}\n\
-         [[upstream]]\nname = \"origin\"\nendpoints = [\"http://127.0.0.1:1\"]\n{ROUTE}"
-    );
-    let words = [
-        &*format!("127.0.0.1:{port}"),
-        "UDP",
-        "Is another process using the port",
-    ];
-    folder.run_in_vain(&text).refused(1, &words);
-    // The TCP side, which it had by then, is free again.
-    TcpListener::bind(("127.0.0.1", port)).expect("free again");
+    // The TCP side of the number may be another test's: then there is another number.
+    let mut said = (0..5).map(|_| {
+        let (_taken, addr) = silent_port();
+        let text = format!(
+            "[[listener]]\naddr = \"{addr}\"\ntls = {{ cert = \"server.pem\", key = \"server.key\" }}\n\
+             [[upstream]]\nname = \"origin\"\nendpoints = [\"http://127.0.0.1:1\"]\n{ROUTE}"
+        );
+        (addr, folder.run_in_vain(&text))
+    });
+    let (addr, said) = said
+        .find(|(_, said)| !said.err.contains("(TCP)"))
+        .expect("a port whose TCP side is free");
+    let addr = addr.to_string();
+    said.refused(1, &[&addr, "UDP", "Is another process using the port"]);
 }
 
 #[test]
