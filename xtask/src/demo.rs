@@ -23,18 +23,21 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         "building the gateway, the aggregator and the demo (the first time takes some minutes)",
     );
     let mut build = cargo(root);
-    build.args([
-        "build",
-        "-p",
-        "veilgate",
-        "-p",
-        "aggregator",
-        "-p",
-        "veilgate-examples",
-        "--bins",
-    ]);
-    if !dev {
-        build.arg("--release");
+    if dev {
+        // What `cargo test --workspace` built, feature for feature: nothing heavy is compiled a second time.
+        build.args(["build", "--workspace", "--bins", "--tests"]);
+    } else {
+        build.args([
+            "build",
+            "--release",
+            "-p",
+            "veilgate",
+            "-p",
+            "aggregator",
+            "-p",
+            "veilgate-examples",
+            "--bins",
+        ]);
     }
     complete("build", &mut build)?;
 
