@@ -19,6 +19,10 @@ pub const MAX_QUOTA: u64 = 1_000_000_000;
 /// What the host takes: a month.
 const MAX_PER: Period = Period::from_secs(31 * 86_400);
 const MAX_NAME_BYTES: usize = 64;
+/// Of `u64::MAX`.
+const MAX_DIGITS: usize = 20;
+/// An item of the fields is seldom longer; a longer one makes the text grow.
+const ITEM_BYTES: usize = 48;
 
 /// `reason` of a refusal.
 pub const REFUSED: &str = "rate-limit/refused";
@@ -87,6 +91,9 @@ pub struct Limit {
     key: Key,
     matches: Match,
     cost: u64,
+    /// Its item of `RateLimit-Policy`, and the beginning of its item of `RateLimit`: the same on every response, so written once.
+    policy_item: String,
+    standing_start: String,
 }
 
 /// What one request takes from one limit.
@@ -170,11 +177,11 @@ impl Plan {
 
     /// The fields of an allowed request, for its response. `standing` is in the order of `charges`.
     pub fn note(&self, charges: &[Charge], standing: &[Verdict]) -> String {
-        format!(
-            "{}\n{}",
-            self.policy_field(charges),
-            self.standing_field(charges, standing)
-        )
+        let mut note = String::with_capacity(charges.len() * 2 * ITEM_BYTES);
+        self.push_policy(&mut note, charges);
+        note.push('\n');
+        self.push_standing(&mut note, charges, standing);
+        note
     }
 
     /// The answer to a caller who is over a limit.
@@ -203,35 +210,54 @@ impl Plan {
             .with("retry-after", seconds.to_string());
         match self.headers {
             Headers::Never => response,
-            Headers::Refused | Headers::Always => response
-                .with("ratelimit-policy", self.policy_field(charges))
-                .with("ratelimit", self.standing_field(charges, standing)),
+            Headers::Refused | Headers::Always => {
+                let (mut policy, mut now) = (String::new(), String::new());
+                self.push_policy(&mut policy, charges);
+                self.push_standing(&mut now, charges, standing);
+                response
+                    .with("ratelimit-policy", policy)
+                    .with("ratelimit", now)
+            }
         }
     }
 
     /// `"per-client";q=100;w=60`: the quota and its window in seconds.
-    fn policy_field(&self, charges: &[Charge]) -> String {
-        list(charges.iter().map(|charge| {
-            let limit = &self.limits[charge.limit];
-            format!(
-                "\"{}\";q={};w={}",
-                limit.name,
-                limit.limit,
-                limit.per.seconds_up()
-            )
-        }))
+    fn push_policy(&self, field: &mut String, charges: &[Charge]) {
+        for (nth, charge) in charges.iter().enumerate() {
+            if nth > 0 {
+                field.push_str(", ");
+            }
+            field.push_str(&self.limits[charge.limit].policy_item);
+        }
     }
 
     /// `"per-client";r=50;t=30`: what remains, and in how many seconds the quota is whole again.
-    fn standing_field(&self, charges: &[Charge], standing: &[Verdict]) -> String {
-        list(charges.iter().zip(standing).map(|(charge, verdict)| {
-            let reset = Period::from_millis(verdict.reset).seconds_up();
-            format!(
-                "\"{}\";r={};t={reset}",
-                self.limits[charge.limit].name, verdict.remaining
-            )
-        }))
+    fn push_standing(&self, field: &mut String, charges: &[Charge], standing: &[Verdict]) {
+        for (nth, (charge, verdict)) in charges.iter().zip(standing).enumerate() {
+            if nth > 0 {
+                field.push_str(", ");
+            }
+            field.push_str(&self.limits[charge.limit].standing_start);
+            push_number(field, verdict.remaining);
+            field.push_str(";t=");
+            push_number(field, Period::from_millis(verdict.reset).seconds_up());
+        }
     }
+}
+
+/// Plain digits, without the formatting machinery: this runs on every request.
+fn push_number(text: &mut String, mut number: u64) {
+    let mut digits = [0u8; MAX_DIGITS];
+    let mut at = MAX_DIGITS;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
 }
 
 /// The fields in a note that [`Plan::note`] wrote.
@@ -239,10 +265,6 @@ pub fn fields_of(note: &str) -> impl Iterator<Item = (&'static str, &str)> {
     ["ratelimit-policy", "ratelimit"]
         .into_iter()
         .zip(note.split('\n'))
-}
-
-fn list(items: impl Iterator<Item = String>) -> String {
-    items.collect::<Vec<_>>().join(", ")
 }
 
 impl Limit {
@@ -276,6 +298,13 @@ impl Limit {
                 .r#match
                 .checked()
                 .map_err(|error| error.inside("match"))?,
+            policy_item: format!(
+                "\"{}\";q={};w={}",
+                raw.name,
+                raw.limit,
+                raw.per.seconds_up()
+            ),
+            standing_start: format!("\"{}\";r=", raw.name),
             name: raw.name,
             limit: raw.limit,
             per: raw.per,

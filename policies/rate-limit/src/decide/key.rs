@@ -12,6 +12,8 @@ use serde::Deserialize;
 /// Longer values are replaced by a hash: a key is memory in the host for every caller.
 const MAX_RAW_BYTES: usize = 64;
 const MAX_PARTS: usize = 4;
+/// The separator, the mark of a hash, and what they are escaped with.
+const ESCAPED: [char; 3] = ['|', '%', '#'];
 /// An IPv6 subscriber has a whole /64 and could be a new caller with every request.
 const IPV6_PREFIX_BITS: u32 = 64;
 
@@ -127,6 +129,10 @@ fn push(key: &mut String, mark: char, value: &str) {
     if value.len() > MAX_RAW_BYTES {
         key.push('#');
         key.push_str(&blake3::hash(value.as_bytes()).to_hex()[..32]);
+        return;
+    }
+    if !value.contains(ESCAPED) {
+        key.push_str(value);
         return;
     }
     for c in value.chars() {

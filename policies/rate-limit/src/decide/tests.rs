@@ -259,3 +259,12 @@ proptest! {
         prop_assert!(seconds >= 1);
     }
 }
+
+#[test]
+fn numbers_are_written_as_the_standard_library_writes_them() {
+    for number in [0, 9, 10, 1_000_000_000, u64::MAX] {
+        let mut text = String::from("r=");
+        super::push_number(&mut text, number);
+        assert_eq!(text, format!("r={number}"));
+    }
+}
