@@ -54,7 +54,18 @@ impl World {
         self.dir.path()
     }
 
+    /// Port 0 takes any. A number that was given up a moment ago may be another test's for a moment: it is asked for again.
     fn serve(&self, port: u16) -> Process {
+        for _ in 0..50 {
+            if let Some(process) = self.try_serve(port) {
+                return process;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the aggregator does not listen on port {port}");
+    }
+
+    fn try_serve(&self, port: u16) -> Option<Process> {
         let mut child = program()
             .args([
                 "serve",
@@ -71,17 +82,21 @@ impl World {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
+        if line.is_empty() {
+            child.wait().unwrap();
+            return None;
+        }
         let (udp, admin) = line
             .trim()
             .strip_prefix("listening on udp ")
             .unwrap()
             .split_once(", admin on http://")
             .unwrap();
-        Process {
+        Some(Process {
             child,
             addr: udp.parse().unwrap(),
             admin: admin.parse().unwrap(),
-        }
+        })
     }
 
     fn site(&self) -> Outbox {

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use aggregator::query::{self, QueryArgs, Question};
 use aggregator::server::Aggregator;
@@ -36,7 +37,15 @@ pub fn aggregator(folder: &Folder, port: u16) -> Aggregator {
         admin: None,
         min_free_bytes: 0,
     };
-    Aggregator::start(&config).expect("the aggregator starts")
+    // A number that was given up a moment ago may be a client's of a test beside this one for a moment.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match Aggregator::start(&config) {
+            Ok(aggregator) => return aggregator,
+            Err(error) if Instant::now() > deadline => panic!("port {port}: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// The sequence number that a durable answer names.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aggregator::config::Config;
 use aggregator::query::{self, QueryArgs, Question};
@@ -86,11 +86,20 @@ impl World {
             min_free_bytes: 0,
         };
         let inner = LocalStore::open(&config.store, 0).unwrap();
-        let store = FaultyStore {
+        let store = Arc::new(FaultyStore {
             inner,
             full: self.full.clone(),
-        };
-        Aggregator::start_with(&config, Arc::new(store)).unwrap()
+        });
+        // The tasks of an aggregator that was dropped let go of its socket a moment later; and for that moment any
+        // client of a test beside this one may have been given the number.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Aggregator::start_with(&config, store.clone()) {
+                Ok(aggregator) => return aggregator,
+                Err(error) if Instant::now() > deadline => panic!("port {port}: {error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
     }
 
     pub fn outbox(&self, name: &str, site: &str) -> Outbox {
