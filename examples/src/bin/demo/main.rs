@@ -63,7 +63,25 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match story(&args).await {
+    // Dropped on a stop, the story takes its processes along.
+    let told = tokio::select! {
+        told = story(&args) => told,
+        () = stop_requested() => Err(Failure::new("it was asked to stop")),
+    };
+    let ended = match told {
+        Ok(site) => {
+            if args.keep {
+                println!(
+                    "\nEverything is still running; try for example\n  {}\nCtrl-C ends it.",
+                    site.curl_line()
+                );
+                stop_requested().await;
+            }
+            site.stop().await
+        }
+        Err(failure) => Err(failure),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(message)) => {
             eprintln!("\nThe demo stopped: {message}");
@@ -72,12 +90,24 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Ctrl-C, or SIGTERM. The processes are in groups of their own: the terminal's Ctrl-C reaches this one alone.
+async fn stop_requested() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
 /// A heading for one part of the story.
 fn part(number: u32, text: &str) {
     println!("\n{number}. {text}");
 }
 
-async fn story(args: &Args) -> Result<(), Failure> {
+async fn story(args: &Args) -> Result<Site, Failure> {
     let began = Instant::now();
     let folder = args.bin_dir.parent().unwrap_or(&args.bin_dir).join("demo");
     let mut summary = Summary::default();
@@ -111,12 +141,5 @@ async fn story(args: &Args) -> Result<(), Failure> {
     durable::show(&mut site, &mut summary).await?;
 
     summary.print(&site, began.elapsed());
-    if args.keep {
-        println!(
-            "\nEverything is still running; try for example\n  {}\nCtrl-C ends it.",
-            site.curl_line()
-        );
-        tokio::signal::ctrl_c().await?;
-    }
-    site.stop().await
+    Ok(site)
 }

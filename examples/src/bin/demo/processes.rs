@@ -32,6 +32,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure::new(format!("cannot start the {name}: {error}")))?;
