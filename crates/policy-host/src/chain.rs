@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::bindings::exports::veilgate::policy::attempt_hook;
+use crate::bindings::veilgate::policy::types;
 use crate::decision::{
     Attempt, AttemptChoice, AttemptOutcome, Cause, Outcome, Unavailable, Verdict,
 };
@@ -36,6 +37,28 @@ fn contain(policy: &Policy, cause: Cause) -> Option<Unavailable> {
     }
 }
 
+/// One hook of each of these, until one ends the phase.
+fn decide<'p>(
+    policies: impl Iterator<Item = &'p Arc<Policy>>,
+    exchange: &mut ExchangeContext,
+    hook: impl Fn(&Hooks, &mut wasmtime::Store<HostState>) -> wasmtime::Result<types::Decision>,
+) -> Outcome {
+    for policy in policies {
+        match policy.call(exchange, &hook, convert::decision) {
+            Ok(decided) => match apply(policy, exchange, decided) {
+                Outcome::Continue => {}
+                ended => return ended,
+            },
+            Err(cause) => {
+                if let Some(unavailable) = contain(policy, cause) {
+                    return Outcome::Unavailable(unavailable);
+                }
+            }
+        }
+    }
+    Outcome::Continue
+}
+
 impl Chain {
     pub fn new(policies: Vec<Arc<Policy>>) -> Self {
         Self {
@@ -61,24 +84,11 @@ impl Chain {
                 .ok_or_else(missing)?
                 .call_on_request(store)
         };
-        for policy in self
+        let hooked = self
             .policies
             .iter()
-            .filter(|policy| policy.has_request_hook())
-        {
-            match policy.call(exchange, hook, convert::decision) {
-                Ok(decided) => match apply(policy, exchange, decided) {
-                    Outcome::Continue => {}
-                    ended => return ended,
-                },
-                Err(cause) => {
-                    if let Some(unavailable) = contain(policy, cause) {
-                        return Outcome::Unavailable(unavailable);
-                    }
-                }
-            }
-        }
-        Outcome::Continue
+            .filter(|policy| policy.has_request_hook());
+        decide(hooked, exchange, hook)
     }
 
     /// Response hooks, in reverse order, until one answers instead. Set `exchange.response` before.
@@ -91,25 +101,12 @@ impl Chain {
                 .ok_or_else(missing)?
                 .call_on_response(store)
         };
-        for policy in self
+        let hooked = self
             .policies
             .iter()
             .rev()
-            .filter(|policy| policy.has_response_hook())
-        {
-            match policy.call(exchange, hook, convert::decision) {
-                Ok(decided) => match apply(policy, exchange, decided) {
-                    Outcome::Continue => {}
-                    ended => return ended,
-                },
-                Err(cause) => {
-                    if let Some(unavailable) = contain(policy, cause) {
-                        return Outcome::Unavailable(unavailable);
-                    }
-                }
-            }
-        }
-        Outcome::Continue
+            .filter(|policy| policy.has_response_hook());
+        decide(hooked, exchange, hook)
     }
 
     /// Before an attempt, in order. Each policy sees the route that those before it chose, and the last one chosen stands; the first
