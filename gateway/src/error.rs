@@ -57,6 +57,8 @@ pub enum Kind {
     HttpProtocolError,
     ProxyConfigurationError,
     ProxyInternalError,
+    /// A policy deferred the request, and there is no queue to put it in.
+    NotDeferred,
     ProxyLoopDetected,
     /// The record of a durable route could not be made durable.
     RecordNotDurable(RecordFault),
@@ -114,7 +116,9 @@ impl Kind {
             Self::HttpUpgradeFailed => "http_upgrade_failed",
             Self::HttpProtocolError => "http_protocol_error",
             Self::ProxyConfigurationError => "proxy_configuration_error",
-            Self::ProxyInternalError | Self::RecordNotDurable(_) => "proxy_internal_error",
+            Self::ProxyInternalError | Self::RecordNotDurable(_) | Self::NotDeferred => {
+                "proxy_internal_error"
+            }
             Self::ProxyLoopDetected => "proxy_loop_detected",
         }
     }

@@ -1,8 +1,10 @@
 //! Attempts to reach an upstream: what a policy is told of them, and what it may answer.
 
-use crate::bindings::exports::veilgate::policy::attempt_hook;
+use crate::bindings::exports::veilgate::policy::{attempt_hook, outcome_hook};
 
-pub use attempt_hook::{Attempt, Choice, Outcome, Verdict};
+pub use crate::bindings::veilgate::policy::types::Attempt;
+pub use attempt_hook::Choice;
+pub use outcome_hook::{Outcome, Verdict};
 
 /// RFC 9209 error names that say that no byte of the request reached the upstream's application: trying elsewhere is safe.
 pub const NEVER_CONNECTED: &[&str] = &[

@@ -25,6 +25,8 @@ pub mod worlds {
     encoded!(ROUTING_POLICY, "routing-policy");
     encoded!(BREAKER_POLICY, "breaker-policy");
     encoded!(CACHE_POLICY, "cache-policy");
+    encoded!(TRANSFORM_POLICY, "transform-policy");
+    encoded!(CALLING_POLICY, "calling-policy");
     encoded!(FULL_POLICY, "full-policy");
 
     /// `bytes` as an array, the only form that a custom section may have.

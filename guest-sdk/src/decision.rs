@@ -2,7 +2,15 @@
 
 use crate::bindings::veilgate::policy::types;
 
-pub use types::{BodyNeed, LocalResponse, RouteChoice};
+pub use types::{BodyNeed, ChunkAction, LocalResponse, RouteChoice};
+
+/// What a request body hook decides.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BodyDecision {
+    pub decision: Decision,
+    /// Sent on instead of the body.
+    pub replace: Option<Vec<u8>>,
+}
 
 /// A hook's decision. Empty ([`Decision::next`]): go on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -10,8 +18,11 @@ pub use types::{BodyNeed, LocalResponse, RouteChoice};
 pub struct Decision {
     respond: Option<LocalResponse>,
     route: Option<RouteChoice>,
+    body: Option<BodyNeed>,
     defer: bool,
+    done: bool,
     reason: Option<&'static str>,
+    response_headers: Vec<(String, String)>,
 }
 
 impl Decision {
@@ -41,10 +52,33 @@ impl Decision {
         }
     }
 
+    /// The message's body, whole or as it passes, for the body hooks of this policy.
+    pub fn body(mut self, need: BodyNeed) -> Self {
+        self.body = Some(need);
+        self
+    }
+
+    /// No later hook of this exchange is needed (attempt, outcome, response, complete): the host saves the calls. Body hooks that
+    /// were asked for still come.
+    pub fn done(mut self) -> Self {
+        self.done = true;
+        self
+    }
+
     /// Why, for the access log and the metrics label. Constant by type: a label must not grow with what clients send.
     pub fn reason(mut self, reason: &'static str) -> Self {
         self.reason = Some(reason);
         self
+    }
+
+    /// Sets a field on whatever response the client will get; `name` in lower case. No response hook is needed for it.
+    pub fn response_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.response_headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn response_headers(&self) -> &[(String, String)] {
+        &self.response_headers
     }
 
     pub fn response(&self) -> Option<&LocalResponse> {
@@ -57,10 +91,11 @@ impl From<Decision> for types::Decision {
         Self {
             respond: decision.respond,
             route: decision.route,
-            // no hook takes bodies in this version of the contract
-            body: BodyNeed::None,
+            body: decision.body.unwrap_or(BodyNeed::None),
             defer: decision.defer,
+            done: decision.done,
             reason: decision.reason.map(str::to_owned),
+            response_headers: decision.response_headers,
         }
     }
 }

@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 
 use crate::bindings::exports::veilgate::policy::{
-    attempt_hook, lifecycle, request_hook, response_hook,
+    attempt_hook, complete_hook, lifecycle, outcome_hook, request_body_hook, request_hook,
+    request_stream_hook, response_body_hook, response_hook, response_stream_hook, tick_hook,
 };
 use crate::bindings::veilgate::policy::types;
 use crate::{Policy, Request, Response, config, log};
@@ -46,14 +47,13 @@ impl<P: Installed> request_hook::Guest for Shim<P> {
 }
 
 impl<P: Installed> attempt_hook::Guest for Shim<P> {
-    fn before(attempt: attempt_hook::Attempt) -> attempt_hook::Choice {
+    fn before(attempt: types::Attempt) -> attempt_hook::Choice {
         with(|policy: &P| policy.before_attempt(&Request::current(), &attempt))
     }
+}
 
-    fn after(
-        attempt: attempt_hook::Attempt,
-        outcome: attempt_hook::Outcome,
-    ) -> attempt_hook::Verdict {
+impl<P: Installed> outcome_hook::Guest for Shim<P> {
+    fn after(attempt: types::Attempt, outcome: outcome_hook::Outcome) -> outcome_hook::Verdict {
         with(|policy: &P| policy.after_attempt(&Request::current(), &attempt, &outcome))
     }
 }
@@ -68,8 +68,46 @@ impl<P: Installed> response_hook::Guest for Shim<P> {
     }
 }
 
+impl<P: Installed> request_body_hook::Guest for Shim<P> {
+    fn on_request_body(body: Vec<u8>) -> (types::Decision, Option<Vec<u8>>) {
+        let decided = with(|policy: &P| policy.on_request_body(&mut Request::current(), body));
+        (decided.decision.into(), decided.replace)
+    }
+}
+
+impl<P: Installed> request_stream_hook::Guest for Shim<P> {
+    fn on_request_chunk(chunk: Vec<u8>, end: bool) -> types::ChunkAction {
+        with(|policy: &P| policy.on_request_chunk(&Request::current(), chunk, end))
+    }
+}
+
+impl<P: Installed> response_body_hook::Guest for Shim<P> {
+    fn on_response_body(body: Vec<u8>) -> Option<Vec<u8>> {
+        with(|policy: &P| policy.on_response_body(&Request::current(), body))
+    }
+}
+
+impl<P: Installed> response_stream_hook::Guest for Shim<P> {
+    fn on_response_chunk(chunk: Vec<u8>, end: bool) -> types::ChunkAction {
+        with(|policy: &P| policy.on_response_chunk(&Request::current(), chunk, end))
+    }
+}
+
+impl<P: Installed> complete_hook::Guest for Shim<P> {
+    fn on_complete(summary: complete_hook::Summary) {
+        with(|policy: &P| policy.on_complete(&Request::current(), &summary));
+    }
+}
+
+impl<P: Installed> tick_hook::Guest for Shim<P> {
+    fn on_tick() {
+        with(P::on_tick);
+    }
+}
+
 /// Exports a policy in one of the contract's worlds:
-/// `"request-policy"`, `"limit-policy"`, `"routing-policy"`, `"breaker-policy"`, `"cache-policy"` or `"full-policy"`.
+/// `"request-policy"`, `"limit-policy"`, `"routing-policy"`, `"breaker-policy"`, `"cache-policy"`, `"transform-policy"`,
+/// `"calling-policy"` or `"full-policy"`.
 ///
 /// The world says which hooks the host calls and which capabilities the policy may import. Take the smallest that does: a hook
 /// that is exported is called for every request.
@@ -79,19 +117,25 @@ macro_rules! export_policy {
         $crate::export_policy!(@ $policy, "request-policy", REQUEST_POLICY, request_hook);
     };
     ($policy:ty, "limit-policy") => {
-        $crate::export_policy!(@ $policy, "limit-policy", LIMIT_POLICY, request_hook response_hook);
+        $crate::export_policy!(@ $policy, "limit-policy", LIMIT_POLICY, request_hook request_body_hook complete_hook);
     };
     ($policy:ty, "routing-policy") => {
-        $crate::export_policy!(@ $policy, "routing-policy", ROUTING_POLICY, request_hook attempt_hook);
+        $crate::export_policy!(@ $policy, "routing-policy", ROUTING_POLICY, request_hook request_body_hook attempt_hook outcome_hook);
     };
     ($policy:ty, "breaker-policy") => {
         $crate::export_policy!(@ $policy, "breaker-policy", BREAKER_POLICY, attempt_hook);
     };
     ($policy:ty, "cache-policy") => {
-        $crate::export_policy!(@ $policy, "cache-policy", CACHE_POLICY, request_hook response_hook);
+        $crate::export_policy!(@ $policy, "cache-policy", CACHE_POLICY, request_hook request_body_hook response_hook);
+    };
+    ($policy:ty, "transform-policy") => {
+        $crate::export_policy!(@ $policy, "transform-policy", TRANSFORM_POLICY, request_hook request_body_hook request_stream_hook response_hook response_body_hook response_stream_hook);
+    };
+    ($policy:ty, "calling-policy") => {
+        $crate::export_policy!(@ $policy, "calling-policy", CALLING_POLICY, request_hook response_hook complete_hook);
     };
     ($policy:ty, "full-policy") => {
-        $crate::export_policy!(@ $policy, "full-policy", FULL_POLICY, request_hook attempt_hook response_hook);
+        $crate::export_policy!(@ $policy, "full-policy", FULL_POLICY, request_hook request_body_hook request_stream_hook attempt_hook outcome_hook response_hook response_body_hook response_stream_hook complete_hook tick_hook);
     };
     (@ $policy:ty, $world:literal, $encoded:ident, $($hook:ident)*) => {
         const _: () = {
@@ -122,23 +166,58 @@ macro_rules! export_policy {
         };
     };
     (@hook lifecycle $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::lifecycle::__export_veilgate_policy_lifecycle_0_1_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::lifecycle::__export_veilgate_policy_lifecycle_0_2_0_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::lifecycle
         );
     };
     (@hook request_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::request_hook::__export_veilgate_policy_request_hook_0_1_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::request_hook::__export_veilgate_policy_request_hook_0_2_0_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::request_hook
         );
     };
+    (@hook request_body_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::request_body_hook::__export_veilgate_policy_request_body_hook_0_2_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::request_body_hook
+        );
+    };
+    (@hook request_stream_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::request_stream_hook::__export_veilgate_policy_request_stream_hook_0_2_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::request_stream_hook
+        );
+    };
     (@hook attempt_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::attempt_hook::__export_veilgate_policy_attempt_hook_0_1_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::attempt_hook::__export_veilgate_policy_attempt_hook_0_2_0_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::attempt_hook
         );
     };
+    (@hook outcome_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::outcome_hook::__export_veilgate_policy_outcome_hook_0_2_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::outcome_hook
+        );
+    };
     (@hook response_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::response_hook::__export_veilgate_policy_response_hook_0_1_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::response_hook::__export_veilgate_policy_response_hook_0_2_0_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::response_hook
+        );
+    };
+    (@hook response_body_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::response_body_hook::__export_veilgate_policy_response_body_hook_0_2_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::response_body_hook
+        );
+    };
+    (@hook response_stream_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::response_stream_hook::__export_veilgate_policy_response_stream_hook_0_2_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::response_stream_hook
+        );
+    };
+    (@hook complete_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::complete_hook::__export_veilgate_policy_complete_hook_0_2_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::complete_hook
+        );
+    };
+    (@hook tick_hook $exported:ident) => {
+        $crate::bindings::exports::veilgate::policy::tick_hook::__export_veilgate_policy_tick_hook_0_2_0_cabi!(
+            $exported with_types_in $crate::bindings::exports::veilgate::policy::tick_hook
         );
     };
 }

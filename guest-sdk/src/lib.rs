@@ -44,8 +44,9 @@ mod status;
 pub mod testing;
 pub mod upstreams;
 
+pub use bindings::exports::veilgate::policy::complete_hook::Summary;
 pub use config::{ConfigError, Period};
-pub use decision::{BodyNeed, Decision, LocalResponse, RouteChoice};
+pub use decision::{BodyDecision, BodyNeed, ChunkAction, Decision, LocalResponse, RouteChoice};
 pub use policy::Policy;
 pub use problem::Problem;
 pub use request::{Identity, Request, RequestInfo, RequestView};

@@ -3,7 +3,8 @@
 use serde::de::DeserializeOwned;
 
 use crate::attempt::{Attempt, Choice, Outcome, Verdict};
-use crate::{ConfigError, Decision, Request, Response};
+use crate::decision::{BodyDecision, ChunkAction};
+use crate::{ConfigError, Decision, Request, Response, Summary};
 
 /// A policy. The world named in `export_policy!` says which of these hooks the host calls; the others are never called.
 pub trait Policy: Sized + 'static {
@@ -16,6 +17,16 @@ pub trait Policy: Sized + 'static {
     /// The request's head is known and nothing was done for it yet.
     fn on_request(&self, _request: &mut Request) -> Decision {
         Decision::next()
+    }
+
+    /// The whole request body, if `on_request` asked for it (`BodyNeed::Whole`).
+    fn on_request_body(&self, _request: &mut Request, _body: Vec<u8>) -> BodyDecision {
+        BodyDecision::default()
+    }
+
+    /// A piece of the request's body on its way to the upstream, if `on_request` asked for it (`BodyNeed::Watch`).
+    fn on_request_chunk(&self, _request: &Request, _chunk: Vec<u8>, _end: bool) -> ChunkAction {
+        ChunkAction::Keep
     }
 
     /// An attempt to reach an upstream is about to begin. Not called on cache hits.
@@ -32,4 +43,20 @@ pub trait Policy: Sized + 'static {
     fn on_response(&self, _request: &Request, _response: &mut Response) -> Decision {
         Decision::next()
     }
+
+    /// The whole response body, if `on_response` asked for it; the answer replaces it.
+    fn on_response_body(&self, _request: &Request, _body: Vec<u8>) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// A piece of the response's body on its way to the client, if `on_response` asked for it.
+    fn on_response_chunk(&self, _request: &Request, _chunk: Vec<u8>, _end: bool) -> ChunkAction {
+        ChunkAction::Keep
+    }
+
+    /// The exchange has ended; off the critical path.
+    fn on_complete(&self, _request: &Request, _summary: &Summary) {}
+
+    /// Every `tick` of the operator's configuration, in one instance; there is no exchange.
+    fn on_tick(&self) {}
 }

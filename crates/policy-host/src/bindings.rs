@@ -10,7 +10,28 @@
 
 wasmtime::component::bindgen!({
     path: "../../guest-sdk/wit",
-    world: "full-policy",
+    inline: "
+        package veilgate:host;
+        // What this host implements; a hook's types come with its interface.
+        world host {
+            import veilgate:policy/types@0.2.0;
+            import veilgate:policy/request@0.2.0;
+            import veilgate:policy/response@0.2.0;
+            import veilgate:policy/log@0.2.0;
+            import veilgate:policy/clock@0.2.0;
+            import veilgate:policy/random@0.2.0;
+            import veilgate:policy/limits@0.2.0;
+            import veilgate:policy/breakers@0.2.0;
+            import veilgate:policy/cache@0.2.0;
+            import veilgate:policy/upstreams@0.2.0;
+            export veilgate:policy/lifecycle@0.2.0;
+            export veilgate:policy/request-hook@0.2.0;
+            export veilgate:policy/attempt-hook@0.2.0;
+            export veilgate:policy/outcome-hook@0.2.0;
+            export veilgate:policy/response-hook@0.2.0;
+        }
+    ",
+    world: "veilgate:host/host",
     imports: { default: trappable },
     with: {
         "veilgate:policy/limits.limiter": crate::host::limits::LimiterHandle,

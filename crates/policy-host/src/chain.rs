@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use crate::bindings::exports::veilgate::policy::attempt_hook;
+use crate::bindings::exports::veilgate::policy::outcome_hook;
 use crate::bindings::veilgate::policy::types;
 use crate::decision::{
     Attempt, AttemptChoice, AttemptOutcome, Cause, Outcome, Unavailable, Verdict,
 };
 use crate::exchange::{ExchangeContext, Phase};
+use crate::hooks::{self, Hooks};
 use crate::host::convert::{self, BeforeChoice, Decided};
-use crate::instance::Hooks;
 use crate::policy::Policy;
 use crate::spec::OnFault;
 use crate::state::HostState;
@@ -19,11 +19,6 @@ use crate::state::HostState;
 #[derive(Clone, Default)]
 pub struct Chain {
     policies: Arc<[Arc<Policy>]>,
-}
-
-/// A hook that the chain knows to be exported, and is not: cannot be, and is answered as a fault all the same.
-fn missing() -> wasmtime::Error {
-    wasmtime::Error::msg("the hook is not exported")
 }
 
 /// What one policy's failure means for the exchange.
@@ -39,16 +34,24 @@ fn contain(policy: &Policy, cause: Cause) -> Option<Unavailable> {
 
 /// One hook of each of these, until one ends the phase.
 fn decide<'p>(
-    policies: impl Iterator<Item = &'p Arc<Policy>>,
+    policies: impl Iterator<Item = (usize, &'p Arc<Policy>)>,
     exchange: &mut ExchangeContext,
     hook: impl Fn(&Hooks, &mut wasmtime::Store<HostState>) -> wasmtime::Result<types::Decision>,
 ) -> Outcome {
-    for policy in policies {
+    for (place, policy) in policies {
+        if exchange.done.has(place) {
+            continue;
+        }
         match policy.call(exchange, &hook, convert::decision) {
-            Ok(decided) => match apply(policy, exchange, decided) {
-                Outcome::Continue => {}
-                ended => return ended,
-            },
+            Ok(decided) => {
+                if decided.done {
+                    exchange.done.mark(place);
+                }
+                match apply(policy, exchange, decided) {
+                    Outcome::Continue => {}
+                    ended => return ended,
+                }
+            }
             Err(cause) => {
                 if let Some(unavailable) = contain(policy, cause) {
                     return Outcome::Unavailable(unavailable);
@@ -78,16 +81,14 @@ impl Chain {
     pub fn on_request(&self, exchange: &mut ExchangeContext) -> Outcome {
         exchange.phase = Phase::Request;
         let hook = |hooks: &Hooks, store: &mut wasmtime::Store<HostState>| {
-            hooks
-                .request
-                .as_ref()
-                .ok_or_else(missing)?
-                .call_on_request(store)
+            let (decision,) = hooks::the(&hooks.request)?.call(store, ())?;
+            Ok(decision)
         };
         let hooked = self
             .policies
             .iter()
-            .filter(|policy| policy.has_request_hook());
+            .enumerate()
+            .filter(|(_, policy)| policy.has_request_hook());
         decide(hooked, exchange, hook)
     }
 
@@ -95,17 +96,15 @@ impl Chain {
     pub fn on_response(&self, exchange: &mut ExchangeContext) -> Outcome {
         exchange.phase = Phase::Response;
         let hook = |hooks: &Hooks, store: &mut wasmtime::Store<HostState>| {
-            hooks
-                .response
-                .as_ref()
-                .ok_or_else(missing)?
-                .call_on_response(store)
+            let (decision,) = hooks::the(&hooks.response)?.call(store, ())?;
+            Ok(decision)
         };
         let hooked = self
             .policies
             .iter()
+            .enumerate()
             .rev()
-            .filter(|policy| policy.has_response_hook());
+            .filter(|(_, policy)| policy.has_response_hook());
         decide(hooked, exchange, hook)
     }
 
@@ -121,19 +120,16 @@ impl Chain {
         };
         let mut chosen = AttemptChoice::Default;
         let mut guest = guest_attempt(attempt);
-        for policy in self
-            .policies
-            .iter()
-            .filter(|policy| policy.has_attempt_hook())
-        {
+        for (place, policy) in self.policies.iter().enumerate() {
+            if !policy.has_attempt_hook() || exchange.done.has(place) {
+                continue;
+            }
             let called = policy.call(
                 exchange,
                 |hooks, store| {
-                    hooks
-                        .attempt
-                        .as_ref()
-                        .ok_or_else(missing)?
-                        .call_before(store, &guest)
+                    let before = hooks::the(&hooks.before)?;
+                    let (choice,) = before.call(store, (guest.clone(),))?;
+                    Ok(choice)
                 },
                 convert::choice,
             );
@@ -172,29 +168,30 @@ impl Chain {
         let hooked = self
             .policies
             .iter()
+            .enumerate()
             .rev()
-            .filter(|policy| policy.has_attempt_hook());
-        for policy in hooked {
+            .filter(|(_, policy)| policy.has_outcome_hook());
+        for (place, policy) in hooked {
+            if exchange.done.has(place) {
+                continue;
+            }
             let (guest, ended) = (guest_attempt(attempt), guest_outcome(outcome));
             let called = policy.call(
                 exchange,
                 |hooks, store| {
-                    hooks
-                        .attempt
-                        .as_ref()
-                        .ok_or_else(missing)?
-                        .call_after(store, &guest, &ended)
+                    let (verdict,) = hooks::the(&hooks.after)?.call(store, (guest, ended))?;
+                    Ok(verdict)
                 },
                 Ok,
             );
             verdict = match (called, verdict) {
                 (_, Verdict::Unavailable(first)) => Verdict::Unavailable(first),
                 (Err(cause), so_far) => contain(policy, cause).map_or(so_far, Verdict::Unavailable),
-                (Ok(attempt_hook::Verdict::GiveUp), _) | (Ok(_), Verdict::GiveUp) => {
+                (Ok(outcome_hook::Verdict::GiveUp), _) | (Ok(_), Verdict::GiveUp) => {
                     Verdict::GiveUp
                 }
-                (Ok(attempt_hook::Verdict::Retry), _) | (Ok(_), Verdict::Retry) => Verdict::Retry,
-                (Ok(attempt_hook::Verdict::Accept), Verdict::Accept) => Verdict::Accept,
+                (Ok(outcome_hook::Verdict::Retry), _) | (Ok(_), Verdict::Retry) => Verdict::Retry,
+                (Ok(outcome_hook::Verdict::Accept), Verdict::Accept) => Verdict::Accept,
             };
         }
         if let Some(policy) = self.policies.first() {
@@ -214,6 +211,9 @@ fn apply(policy: &Policy, exchange: &mut ExchangeContext, decided: Decided) -> O
     if let Some(route) = decided.route {
         exchange.route = Some(route);
     }
+    if !decided.response_headers.is_empty() {
+        exchange.set_response_headers(decided.response_headers);
+    }
     match (decided.respond, decided.defer) {
         (Some(response), _) => Outcome::Respond(response),
         (None, true) => Outcome::Defer,
@@ -221,16 +221,16 @@ fn apply(policy: &Policy, exchange: &mut ExchangeContext, decided: Decided) -> O
     }
 }
 
-fn guest_attempt(attempt: &Attempt) -> attempt_hook::Attempt {
-    attempt_hook::Attempt {
+fn guest_attempt(attempt: &Attempt) -> types::Attempt {
+    types::Attempt {
         number: attempt.number,
         upstream: attempt.upstream.clone(),
         endpoint: attempt.endpoint,
     }
 }
 
-fn guest_outcome(outcome: &AttemptOutcome) -> attempt_hook::Outcome {
-    attempt_hook::Outcome {
+fn guest_outcome(outcome: &AttemptOutcome) -> outcome_hook::Outcome {
+    outcome_hook::Outcome {
         status: outcome.status,
         error: outcome.error.clone(),
         latency_us: outcome.latency_us,

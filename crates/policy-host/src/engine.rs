@@ -77,6 +77,7 @@ impl PolicyHost {
                 .map_or_else(|| spec.name.clone(), |scope| format!("shared/{scope}")),
             primitives: primitives.clone(),
             clock: self.config.clock.clone(),
+            services: self.config.services.clone(),
         });
         let policy = Policy::start(Parts {
             shared,

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use edge_types::Digest;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::attrs::Attrs;
@@ -19,6 +20,10 @@ use crate::upstream::UpstreamView;
 pub const MAX_KEY_PARTS: usize = 16;
 /// One cache key part: a long header value.
 pub const MAX_KEY_PART_BYTES: usize = 1024;
+/// Cache tags, over all policies of one exchange.
+pub const MAX_TAGS: usize = 16;
+/// One cache tag.
+pub const MAX_TAG_BYTES: usize = 128;
 /// Reasons, over all policies and attempts of one exchange; later ones are dropped.
 pub const MAX_REASONS: usize = 32;
 /// One reason: a short, constant text.
@@ -88,9 +93,24 @@ pub struct ResponseParts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheDirectives {
     pub key_parts: Vec<String>,
+    /// None: a request with a body is not cached.
+    pub body_key: Option<BodyKey>,
     pub bypass: bool,
     pub store: Option<StoreDirective>,
     pub no_store: bool,
+    /// How long after it went stale a response may still be served when the upstream fails or a policy gives up.
+    pub stale_if_error_ms: Option<u64>,
+    /// By which what is stored can be purged.
+    pub tags: Vec<String>,
+}
+
+/// What of the request's body is part of the cache key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKey {
+    /// The body as it is sent on.
+    Body,
+    /// A normal form that a policy made of it, by its digest.
+    Text(Digest),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +135,20 @@ pub(crate) enum Phase {
     Response,
 }
 
+/// Which policies of a chain are through with an exchange. Those past the 64th are always called.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Done(u64);
+
+impl Done {
+    pub(crate) fn mark(&mut self, place: usize) {
+        self.0 |= 1_u64.checked_shl(place as u32).unwrap_or(0);
+    }
+
+    pub(crate) fn has(self, place: usize) -> bool {
+        self.0 & 1_u64.checked_shl(place as u32).unwrap_or(0) != 0
+    }
+}
+
 pub struct Exchange {
     pub request: RequestParts,
     pub info: RequestInfo,
@@ -125,6 +159,10 @@ pub struct Exchange {
     pub route: Option<RouteChoice>,
     pub cache: CacheDirectives,
     pub reasons: Vec<Reason>,
+    /// Fields that policies want on whatever response the client gets; the gateway sets them last.
+    pub response_headers: HeaderMap,
+    /// By place in the chain: policies that want no later hook.
+    pub(crate) done: Done,
     pub(crate) phase: Phase,
     pub(crate) permits: Permits,
     pub(crate) upstreams: Option<Arc<dyn UpstreamView>>,
@@ -134,6 +172,16 @@ impl Exchange {
     /// Whether this is an exchange, and not what an idle instance holds.
     pub(crate) fn is_real(&self) -> bool {
         self.phase != Phase::Configure
+    }
+
+    /// A later policy's field of the same name replaces an earlier one's.
+    pub(crate) fn set_response_headers(&mut self, headers: HeaderMap) {
+        if self.response_headers.is_empty() {
+            self.response_headers = headers;
+        } else {
+            // `extend` replaces by name, and appends what repeats within `headers`.
+            self.response_headers.extend(headers);
+        }
     }
 
     pub(crate) fn add_reason(&mut self, policy: &Arc<str>, text: String) {
@@ -167,6 +215,8 @@ impl ExchangeContext {
                 route: None,
                 cache: CacheDirectives::default(),
                 reasons: Vec::new(),
+                response_headers: HeaderMap::new(),
+                done: Done::default(),
                 phase: Phase::Request,
                 permits: Permits::default(),
                 upstreams,

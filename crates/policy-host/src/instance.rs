@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use wasmtime::{Store, Trap};
 
-use crate::bindings::exports::veilgate::policy::{
-    attempt_hook, lifecycle, request_hook, response_hook,
-};
 use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
 use crate::exchange::ExchangeContext;
+use crate::hooks::Hooks;
 use crate::module::Module;
 use crate::state::{HOST_CALL_BYTES, HostState};
 
@@ -17,13 +15,6 @@ use crate::state::{HOST_CALL_BYTES, HostState};
 const START_FACTOR: u32 = 100;
 /// The longest that starting may take.
 const MAX_START: Duration = Duration::from_secs(10);
-
-pub(crate) struct Hooks {
-    pub(crate) request: Option<request_hook::Guest>,
-    pub(crate) attempt: Option<attempt_hook::Guest>,
-    pub(crate) response: Option<response_hook::Guest>,
-    lifecycle: Option<lifecycle::Guest>,
-}
 
 /// Fuel and epoch ticks of one call.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +87,7 @@ impl Instance {
             let kind = kind_of(&error, store.data().memory.refused).unwrap_or(FaultKind::Instance);
             StartError::Fault(Fault::new(kind, format!("{error:#}")))
         })?;
-        let hooks = Hooks::load(module, &mut store, &instance).map_err(|error| {
+        let hooks = Hooks::load(&module.hooks, &mut store, &instance).map_err(|error| {
             StartError::Fault(Fault::new(FaultKind::Instance, format!("{error:#}")))
         })?;
         let mut started = Self { store, hooks };
@@ -105,15 +96,15 @@ impl Instance {
     }
 
     fn configure(&mut self, config: &str) -> Result<(), StartError> {
-        let Some(lifecycle) = &self.hooks.lifecycle else {
+        let Some(configure) = &self.hooks.configure else {
             return Ok(());
         };
         self.store.data_mut().begin_call();
-        let answer = lifecycle.call_configure(&mut self.store, config);
+        let answer = configure.call(&mut self.store, (config.to_owned(),));
         self.store.data().report_dropped_lines();
         match answer {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(message)) => Err(StartError::Refused(message)),
+            Ok((Ok(()),)) => Ok(()),
+            Ok((Err(message),)) => Err(StartError::Refused(message)),
             Err(error) => Err(StartError::Fault(fault(&error, self.store.data()))),
         }
     }
@@ -138,38 +129,6 @@ impl Instance {
     /// What the last call left of its fuel.
     pub(crate) fn fuel_left(&self) -> u64 {
         self.store.get_fuel().unwrap_or(0)
-    }
-}
-
-impl Hooks {
-    fn load(
-        module: &Module,
-        store: &mut Store<HostState>,
-        instance: &wasmtime::component::Instance,
-    ) -> wasmtime::Result<Self> {
-        let hooks = &module.hooks;
-        Ok(Self {
-            lifecycle: hooks
-                .lifecycle
-                .as_ref()
-                .map(|hook| hook.load(&mut *store, instance))
-                .transpose()?,
-            request: hooks
-                .request
-                .as_ref()
-                .map(|hook| hook.load(&mut *store, instance))
-                .transpose()?,
-            attempt: hooks
-                .attempt
-                .as_ref()
-                .map(|hook| hook.load(&mut *store, instance))
-                .transpose()?,
-            response: hooks
-                .response
-                .as_ref()
-                .map(|hook| hook.load(&mut *store, instance))
-                .transpose()?,
-        })
     }
 }
 

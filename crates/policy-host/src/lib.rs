@@ -15,6 +15,7 @@ mod engine;
 mod error;
 mod exchange;
 mod health;
+mod hooks;
 mod host;
 mod instance;
 mod module;
@@ -23,6 +24,7 @@ mod policy;
 mod pool;
 mod primitives;
 mod query;
+mod services;
 mod spec;
 mod state;
 mod ticker;
@@ -38,11 +40,12 @@ pub use decision::{
 pub use engine::PolicyHost;
 pub use error::{Fault, FaultKind, HostError, LoadError};
 pub use exchange::{
-    CacheDirectives, Exchange, ExchangeContext, Identity, RequestInfo, RequestParts, ResponseParts,
-    Source, StoreDirective,
+    BodyKey, CacheDirectives, Exchange, ExchangeContext, Identity, RequestInfo, RequestParts,
+    ResponseParts, Source, StoreDirective,
 };
 pub use health::FaultRule;
 pub use policy::{Policy, PolicyStats};
 pub use primitives::{BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives};
+pub use services::{CacheControl, Services};
 pub use spec::{Grant, HostConfig, Limits, OnFault, PolicySpec, UnknownGrant};
 pub use upstream::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};

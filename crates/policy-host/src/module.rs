@@ -1,37 +1,25 @@
 //! From bytes to something that can be instantiated: compiled, its imports held against what was granted, its hooks looked up once.
 
-use wasmtime::Engine;
 use wasmtime::component::{InstancePre, Linker};
 
-use crate::bindings::exports::veilgate::policy::{
-    attempt_hook, lifecycle, request_hook, response_hook,
-};
 use crate::compile::Compiler;
 use crate::error::LoadError;
+use crate::hooks::{Exported, Hook};
 use crate::host;
 use crate::spec::{Grant, PolicySpec};
 use crate::state::HostState;
 
 /// The contract's package; a version that adds to it keeps the first two numbers.
 const PACKAGE: &str = "veilgate:policy/";
-const VERSION_LINE: &str = "0.1.";
+const VERSION_LINE: &str = "0.2.";
 const BASICS: [&str; 6] = ["types", "request", "response", "log", "clock", "random"];
-const HOOKS: &str = "request-hook, attempt-hook, response-hook";
-
-/// The hooks that a component exports; the others are never called.
-#[derive(Clone)]
-pub(crate) struct HookIndices {
-    pub(crate) lifecycle: Option<lifecycle::GuestIndices>,
-    pub(crate) request: Option<request_hook::GuestIndices>,
-    pub(crate) attempt: Option<attempt_hook::GuestIndices>,
-    pub(crate) response: Option<response_hook::GuestIndices>,
-}
+const HOOKS: &str = "request-hook, attempt-hook, outcome-hook, response-hook";
 
 /// A policy's code, ready to be instantiated.
 #[derive(Clone)]
 pub(crate) struct Module {
     pub(crate) pre: InstancePre<HostState>,
-    pub(crate) hooks: HookIndices,
+    pub(crate) hooks: Exported,
 }
 
 /// `basics` has everything that is always granted.
@@ -68,7 +56,7 @@ pub(crate) fn load(
     let pre = linker
         .instantiate_pre(&component)
         .map_err(|error| contract(spec, "imports", &error))?;
-    let hooks = hooks(spec, engine, &pre)?;
+    let hooks = hooks(spec, &pre)?;
     Ok(Module { pre, hooks })
 }
 
@@ -109,7 +97,7 @@ fn check_import(spec: &PolicySpec, import: &str) -> Result<(), LoadError> {
     };
     if !version.starts_with(VERSION_LINE) {
         return unknown(
-            "this gateway speaks version 0.1 of the contract: rebuild the policy with the SDK of this release",
+            "this gateway speaks version 0.2 of the contract: rebuild the policy with the SDK of this release",
         );
     }
     if BASICS.contains(&interface) {
@@ -126,49 +114,19 @@ fn check_import(spec: &PolicySpec, import: &str) -> Result<(), LoadError> {
     }
 }
 
-fn hooks(
-    spec: &PolicySpec,
-    engine: &Engine,
-    pre: &InstancePre<HostState>,
-) -> Result<HookIndices, LoadError> {
-    let exports: Vec<String> = pre
-        .component()
-        .component_type()
-        .exports(engine)
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    let exported = |interface: &str| {
-        exports.iter().any(|name| {
-            name.strip_prefix(PACKAGE)
-                .and_then(|rest| rest.split_once('@'))
-                .is_some_and(|(name, _)| name == interface)
-        })
-    };
-    // A component of another 0.1 release is found by the exact name of this one: the contract is the same.
-    macro_rules! look_up {
-        ($module:ident, $interface:literal) => {
-            if exported($interface) {
-                let found = $module::GuestIndices::new(pre)
-                    .map_err(|error| contract(spec, $interface, &error))?;
-                Some(found)
-            } else {
-                None
-            }
-        };
-    }
-    let hooks = HookIndices {
-        lifecycle: look_up!(lifecycle, "lifecycle"),
-        request: look_up!(request_hook, "request-hook"),
-        attempt: look_up!(attempt_hook, "attempt-hook"),
-        response: look_up!(response_hook, "response-hook"),
-    };
-    if hooks.request.is_none() && hooks.attempt.is_none() && hooks.response.is_none() {
+fn hooks(spec: &PolicySpec, pre: &InstancePre<HostState>) -> Result<Exported, LoadError> {
+    let hooks = Exported::find(pre.component()).map_err(|hook| {
+        let (interface, function) = hook.names();
+        let error = wasmtime::Error::msg(format!("it has no function `{function}`"));
+        contract(spec, interface, &error)
+    })?;
+    if !hooks.any() {
         return Err(LoadError::NoHook {
             policy: spec.name.clone(),
             expected: HOOKS,
         });
     }
-    if hooks.lifecycle.is_none() && !is_empty_config(&spec.config_json) {
+    if !hooks.has(Hook::Configure) && !is_empty_config(&spec.config_json) {
         return Err(LoadError::NotConfigurable {
             policy: spec.name.clone(),
         });

@@ -10,7 +10,8 @@ use crate::decision::Cause;
 use crate::error::{Fault, FaultKind, LoadError};
 use crate::exchange::ExchangeContext;
 use crate::health::{FaultRule, Health, Leave};
-use crate::instance::{Allowance, Hooks, Instance};
+use crate::hooks::{Hook, Hooks};
+use crate::instance::{Allowance, Instance};
 use crate::module::Module;
 use crate::pool::Pool;
 use crate::spec::OnFault;
@@ -92,15 +93,19 @@ impl Policy {
     }
 
     pub fn has_request_hook(&self) -> bool {
-        self.module.hooks.request.is_some()
+        self.module.hooks.has(Hook::Request)
     }
 
     pub fn has_attempt_hook(&self) -> bool {
-        self.module.hooks.attempt.is_some()
+        self.module.hooks.has(Hook::Before)
+    }
+
+    pub fn has_outcome_hook(&self) -> bool {
+        self.module.hooks.has(Hook::After)
     }
 
     pub fn has_response_hook(&self) -> bool {
-        self.module.hooks.response.is_some()
+        self.module.hooks.has(Hook::Response)
     }
 
     pub fn stats(&self) -> PolicyStats {

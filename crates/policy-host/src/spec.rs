@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::health::FaultRule;
+use crate::services::Services;
 
 /// A policy's name: it labels metrics and log lines.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -33,6 +34,7 @@ pub struct HostConfig {
     pub tick: Duration,
     pub fault_rule: FaultRule,
     pub clock: Arc<dyn Clock>,
+    pub services: Services,
 }
 
 impl Default for HostConfig {
@@ -45,6 +47,7 @@ impl Default for HostConfig {
             tick: Duration::from_millis(10),
             fault_rule: FaultRule::default(),
             clock: Arc::new(SystemClock::new()),
+            services: Services::default(),
         }
     }
 }

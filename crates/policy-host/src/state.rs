@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::error::HostRefusal;
 use crate::exchange::ExchangeContext;
 use crate::primitives::Primitives;
+use crate::services::Services;
 
 /// Handles of limiters, gates and breakers that one instance may hold: they are defined once, when it is configured.
 const MAX_HANDLES: usize = 192;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) scope: String,
     pub(crate) primitives: Arc<Primitives>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) services: Services,
 }
 
 pub(crate) struct HostState {

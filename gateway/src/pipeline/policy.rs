@@ -74,7 +74,7 @@ impl<'e> Stage<'e> {
             return Ok(None);
         }
         let outcome = self.route.chain.on_request(&mut self.context);
-        self.note_reasons();
+        self.note_decisions();
         match outcome {
             Outcome::Continue => Ok(None),
             Outcome::Respond(local) => Ok(Some(local_answer(local))),
@@ -107,7 +107,7 @@ impl<'e> Stage<'e> {
         };
         self.context.response = Some(seen);
         let outcome = self.route.chain.on_response(&mut self.context);
-        self.note_reasons();
+        self.note_decisions();
         match (outcome, self.context.response.take()) {
             (Outcome::Continue, Some(seen)) => {
                 let mut response = Response::new(body);
@@ -138,7 +138,7 @@ impl<'e> Stage<'e> {
 
     pub(super) fn before_attempt(&mut self, attempt: &Attempt) -> AttemptChoice {
         let choice = self.route.chain.before_attempt(&mut self.context, attempt);
-        self.note_reasons();
+        self.note_decisions();
         choice
     }
 
@@ -147,7 +147,7 @@ impl<'e> Stage<'e> {
             .route
             .chain
             .after_attempt(&mut self.context, attempt, outcome);
-        self.note_reasons();
+        self.note_decisions();
         verdict
     }
 
@@ -156,7 +156,7 @@ impl<'e> Stage<'e> {
             .chain
             .policies()
             .iter()
-            .any(|policy| policy.has_attempt_hook())
+            .any(|policy| policy.has_attempt_hook() || policy.has_outcome_hook())
     }
 
     /// The request's target as the policies left it.
@@ -175,12 +175,16 @@ impl<'e> Stage<'e> {
         }
     }
 
-    fn note_reasons(&mut self) {
+    fn note_decisions(&mut self) {
         for reason in self.context.reasons.drain(..) {
             self.account
                 .summary
                 .reasons
                 .push(format!("{}: {}", reason.policy, reason.text));
+        }
+        if !self.context.response_headers.is_empty() {
+            let decided = std::mem::take(&mut self.context.response_headers);
+            self.account.response_headers.extend(decided);
         }
     }
 }
@@ -205,7 +209,7 @@ pub(super) fn unavailable_policy(unavailable: &Unavailable) -> ProxyError {
 fn no_queue() -> ProxyError {
     let detail =
         "a policy deferred the request, and this gateway has no queue for deferred requests";
-    ProxyError::new(Kind::ProxyConfigurationError, Side::Gateway, detail)
+    ProxyError::new(Kind::NotDeferred, Side::Gateway, detail)
 }
 
 fn seen_as(source: Source) -> policy_host::Source {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use edge_types::{RECEIPT_HEADER, Receipt};
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
 use super::{Answer, Gateway, Route};
 use crate::body::{Body, BodyEnd, ByteCount};
@@ -56,6 +56,8 @@ pub(super) struct Account {
     client: Arc<Client>,
     started: Instant,
     pub summary: Box<Summary>,
+    /// Fields that policies want on the response, whatever it will be; `respond::complete` sets them.
+    pub response_headers: HeaderMap,
     request_bytes: ByteCount,
     response_bytes: ByteCount,
     duty: Duty,
@@ -86,6 +88,7 @@ impl Account {
             client,
             started: Instant::now(),
             summary,
+            response_headers: HeaderMap::new(),
             response_bytes: ByteCount::default(),
             duty: Duty::Nothing,
             closed: false,

@@ -63,7 +63,7 @@ pub(super) fn with_error(account: &mut Account, error: ProxyError) -> Answer {
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match error.kind {
-        Kind::RecordNotDurable(_) => headers.insert(RETRY_AFTER, RETRY_LATER),
+        Kind::RecordNotDurable(_) | Kind::NotDeferred => headers.insert(RETRY_AFTER, RETRY_LATER),
         _ if words.status == StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(RETRY_AFTER, RETRY_SOON)
         }
@@ -88,6 +88,8 @@ pub(super) fn complete(
         answer.source == Source::Local && answer.response.headers().contains_key(CONNECTION);
     let headers = answer.response.headers_mut();
     strip_hop_by_hop(headers);
+    // An answer that could not be recorded is completed a second time, with the same fields.
+    headers.extend(account.response_headers.clone());
     headers.insert(X_REQUEST_ID, account.id_header());
     if let Some(alt_svc) = &client.alt_svc
         && gateway.is_ready()
@@ -167,6 +169,12 @@ fn client_words(kind: Kind) -> Words {
             "not-recorded",
             "Not recorded",
             "This service answers only what it has recorded, and that failed. Whether the request had an effect is not known.",
+        ),
+        Kind::NotDeferred => words(
+            S::SERVICE_UNAVAILABLE,
+            "not-deferred",
+            "Not available",
+            "The service is to be asked later, and nothing here keeps the request until then. Send it again.",
         ),
         Kind::HttpRequestDenied => words(
             S::SERVICE_UNAVAILABLE,

@@ -4,14 +4,14 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 const WORLDS: &str =
-    "package test:guests; world bare { export veilgate:policy/request-hook@0.1.0; }";
+    "package test:guests; world bare { export veilgate:policy/request-hook@0.2.0; }";
 
 /// A guest whose request hook is `body`; it must leave the address of a decision. Address 4096 is one that says: go on.
 pub fn request_hook(body: &str) -> Vec<u8> {
     let text = format!(
         "(module (memory (export \"memory\") 2)
            (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
-           (func (export \"veilgate:policy/request-hook@0.1.0#on-request\") (result i32) {body}))"
+           (func (export \"veilgate:policy/request-hook@0.2.0#on-request\") (result i32) {body}))"
     );
     let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mut resolve = Resolve::default();

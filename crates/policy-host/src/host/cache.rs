@@ -1,8 +1,12 @@
 //! `cache`: what a policy says about caching is gathered; the gateway's store, which obeys RFC 9111, acts on it.
 
+use edge_types::Digest;
+
 use crate::bindings::veilgate::policy::cache::Host;
 use crate::error::HostRefusal;
-use crate::exchange::{MAX_KEY_PART_BYTES, MAX_KEY_PARTS, StoreDirective};
+use crate::exchange::{
+    BodyKey, MAX_KEY_PART_BYTES, MAX_KEY_PARTS, MAX_TAG_BYTES, MAX_TAGS, StoreDirective,
+};
 use crate::state::HostState;
 
 impl Host for HostState {
@@ -16,6 +20,16 @@ impl Host for HostState {
             .into());
         }
         parts.push(part);
+        Ok(())
+    }
+
+    fn key_body(&mut self) -> wasmtime::Result<()> {
+        self.exchange.cache.body_key = Some(BodyKey::Body);
+        Ok(())
+    }
+
+    fn key_text(&mut self, normal_form: Vec<u8>) -> wasmtime::Result<()> {
+        self.exchange.cache.body_key = Some(BodyKey::Text(Digest::of(&normal_form)));
         Ok(())
     }
 
@@ -41,5 +55,29 @@ impl Host for HostState {
     fn no_store(&mut self) -> wasmtime::Result<()> {
         self.exchange.cache.no_store = true;
         Ok(())
+    }
+
+    fn stale_if_error(&mut self, age: u64) -> wasmtime::Result<()> {
+        self.exchange.cache.stale_if_error_ms = Some(age);
+        Ok(())
+    }
+
+    /// A tag that did not fit would leave a response behind that a purge should have removed: over the limit the call ends.
+    fn tag(&mut self, tags: Vec<String>) -> wasmtime::Result<()> {
+        let kept = &mut self.exchange.cache.tags;
+        let fits = kept.len() + tags.len() <= MAX_TAGS
+            && tags.iter().all(|tag| tag.len() <= MAX_TAG_BYTES);
+        if !fits {
+            return Err(
+                HostRefusal("more than 16 cache tags, or one of more than 128 bytes").into(),
+            );
+        }
+        kept.extend(tags);
+        Ok(())
+    }
+
+    fn purge_tag(&mut self, tag: String) -> wasmtime::Result<u32> {
+        let cache = self.shared.services.cache.as_ref();
+        Ok(cache.map_or(0, |cache| cache.purge_tag(&tag)))
     }
 }

@@ -22,7 +22,11 @@ pub(crate) struct Decided {
     pub(crate) respond: Option<LocalResponse>,
     pub(crate) route: Option<RouteChoice>,
     pub(crate) defer: bool,
+    /// The policy wants no later hook of this exchange.
+    pub(crate) done: bool,
     pub(crate) reason: Option<String>,
+    /// Set on the response that the client will get.
+    pub(crate) response_headers: HeaderMap,
 }
 
 /// `body` is not looked at: the hooks that would take a body are not in this version of the contract.
@@ -31,8 +35,31 @@ pub(crate) fn decision(decision: types::Decision) -> Result<Decided, &'static st
         respond: decision.respond.map(local_response).transpose()?,
         route: decision.route.map(route_choice).transpose()?,
         defer: decision.defer,
+        done: decision.done,
         reason: decision.reason.map(reason),
+        response_headers: response_headers(&decision.response_headers)?,
     })
+}
+
+fn response_headers(list: &[types::Field]) -> Result<HeaderMap, &'static str> {
+    if list.is_empty() {
+        return Ok(HeaderMap::new());
+    }
+    let malformed =
+        "a response header of a decision is malformed, too long, or the gateway's to set";
+    header_map(list, malformed)
+}
+
+fn header_map(list: &[types::Field], malformed: &'static str) -> Result<HeaderMap, &'static str> {
+    if list.len() > fields::MAX_FIELDS {
+        return Err("a response must have at most 128 fields");
+    }
+    let mut headers = HeaderMap::with_capacity(list.len());
+    for (name, value) in list {
+        let (name, value) = fields::field(name, value.as_bytes()).ok_or(malformed)?;
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 pub(crate) fn local_response(
@@ -45,15 +72,10 @@ pub(crate) fn local_response(
     if response.body.len() > MAX_LOCAL_BODY_BYTES {
         return Err("a local response's body must be at most 64 KiB");
     }
-    if response.headers.len() > fields::MAX_FIELDS {
-        return Err("a local response must have at most 128 fields");
-    }
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
-    for (name, value) in &response.headers {
-        let (name, value) = fields::field(name, value.as_bytes())
-            .ok_or("a field of a local response is malformed, too long, or the gateway's to set")?;
-        headers.append(name, value);
-    }
+    let headers = header_map(
+        &response.headers,
+        "a field of a local response is malformed, too long, or the gateway's to set",
+    )?;
     Ok(LocalResponse {
         status,
         headers,

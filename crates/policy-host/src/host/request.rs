@@ -97,6 +97,14 @@ impl Host for HostState {
         Ok(true)
     }
 
+    fn client_ip(&mut self) -> wasmtime::Result<String> {
+        Ok(self.exchange.info.client.ip().to_string())
+    }
+
+    fn identity_of(&mut self) -> wasmtime::Result<Identity> {
+        Ok(identity(&self.exchange.info.identity))
+    }
+
     fn info(&mut self) -> wasmtime::Result<RequestInfo> {
         let info = &self.exchange.info;
         Ok(RequestInfo {
@@ -108,11 +116,7 @@ impl Host for HostState {
             sni: info.sni.clone(),
             route: info.route.to_string(),
             received_ms: info.received_ms,
-            identity: Identity {
-                tenant: info.identity.tenant.clone(),
-                subject: info.identity.subject.clone(),
-                method: info.identity.method.clone().into_owned(),
-            },
+            identity: identity(&info.identity),
         })
     }
 
@@ -126,5 +130,13 @@ impl Host for HostState {
             tracing::debug!(target: "policy", policy = %self.shared.policy, "an attribute over the limits was not kept");
         }
         Ok(())
+    }
+}
+
+fn identity(caller: &crate::exchange::Identity) -> Identity {
+    Identity {
+        tenant: caller.tenant.clone(),
+        subject: caller.subject.clone(),
+        method: caller.method.clone().into_owned(),
     }
 }

@@ -1,0 +1,134 @@
+//! The hooks of the contract: their names, which of them a component exports, and their typed functions in one instance.
+//!
+//! Found by hand rather than by generated look-ups: the same function is then called on a worker (`call`) or on an instance that
+//! may wait (`call_async`).
+
+use wasmtime::Store;
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
+};
+
+use crate::bindings::exports::veilgate::policy::{attempt_hook, outcome_hook};
+use crate::bindings::veilgate::policy::types;
+use crate::state::HostState;
+
+/// The version that this host's names carry; another patch version of the same line is found by them too.
+const VERSION: &str = "0.2.0";
+
+/// Every function that a policy may export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Configure,
+    Request,
+    Before,
+    After,
+    Response,
+}
+
+impl Hook {
+    pub(crate) const ALL: [Hook; 5] = [
+        Hook::Configure,
+        Hook::Request,
+        Hook::Before,
+        Hook::After,
+        Hook::Response,
+    ];
+
+    /// Interface and function, as in the contract.
+    pub(crate) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Hook::Configure => ("lifecycle", "configure"),
+            Hook::Request => ("request-hook", "on-request"),
+            Hook::Before => ("attempt-hook", "before"),
+            Hook::After => ("outcome-hook", "after"),
+            Hook::Response => ("response-hook", "on-response"),
+        }
+    }
+}
+
+/// Where a component's hooks are; the others are never called.
+#[derive(Clone)]
+pub(crate) struct Exported {
+    found: [Option<ComponentExportIndex>; Hook::ALL.len()],
+}
+
+impl Exported {
+    /// An interface that is there without its function is not the contract's: the name of the hook.
+    pub(crate) fn find(component: &Component) -> Result<Self, Hook> {
+        let mut found = [None; Hook::ALL.len()];
+        for hook in Hook::ALL {
+            let (interface, function) = hook.names();
+            let name = format!("veilgate:policy/{interface}@{VERSION}");
+            let Some(interface) = component.get_export_index(None, &name) else {
+                continue;
+            };
+            let function = component.get_export_index(Some(&interface), function);
+            found[hook as usize] = Some(function.ok_or(hook)?);
+        }
+        Ok(Self { found })
+    }
+
+    pub(crate) fn has(&self, hook: Hook) -> bool {
+        self.found[hook as usize].is_some()
+    }
+
+    /// Whether there is anything to call on an exchange.
+    pub(crate) fn any(&self) -> bool {
+        Hook::ALL
+            .into_iter()
+            .any(|hook| hook != Hook::Configure && self.has(hook))
+    }
+}
+
+pub(crate) type Configure = TypedFunc<(String,), (Result<(), String>,)>;
+pub(crate) type Decide = TypedFunc<(), (types::Decision,)>;
+pub(crate) type Before = TypedFunc<(types::Attempt,), (attempt_hook::Choice,)>;
+pub(crate) type After =
+    TypedFunc<(types::Attempt, outcome_hook::Outcome), (outcome_hook::Verdict,)>;
+
+/// The hooks of one instance.
+pub(crate) struct Hooks {
+    pub(crate) configure: Option<Configure>,
+    pub(crate) request: Option<Decide>,
+    pub(crate) before: Option<Before>,
+    pub(crate) after: Option<After>,
+    pub(crate) response: Option<Decide>,
+}
+
+impl Hooks {
+    /// Fails where a function's type is not the contract's.
+    pub(crate) fn load(
+        exported: &Exported,
+        store: &mut Store<HostState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self> {
+        Ok(Self {
+            configure: typed(exported, Hook::Configure, store, instance)?,
+            request: typed(exported, Hook::Request, store, instance)?,
+            before: typed(exported, Hook::Before, store, instance)?,
+            after: typed(exported, Hook::After, store, instance)?,
+            response: typed(exported, Hook::Response, store, instance)?,
+        })
+    }
+}
+
+fn typed<P, R>(
+    exported: &Exported,
+    hook: Hook,
+    store: &mut Store<HostState>,
+    instance: &Instance,
+) -> wasmtime::Result<Option<TypedFunc<P, R>>>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    exported.found[hook as usize]
+        .map(|index| instance.get_typed_func(store, &index))
+        .transpose()
+}
+
+/// A hook that the caller knows to be exported, and is not: cannot be, and is answered as a fault all the same.
+pub(crate) fn the<F>(hook: &Option<F>) -> wasmtime::Result<&F> {
+    hook.as_ref()
+        .ok_or_else(|| wasmtime::Error::msg("the hook is not exported"))
+}
