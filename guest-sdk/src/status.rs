@@ -15,6 +15,12 @@ impl StatusSet {
         self.ranges.iter().any(|range| range.contains(&status))
     }
 
+    /// First and last status of each range, as the host takes them.
+    pub fn ranges(&self) -> Vec<(u16, u16)> {
+        let ends = |range: &RangeInclusive<u16>| (*range.start(), *range.end());
+        self.ranges.iter().map(ends).collect()
+    }
+
     /// Adds what `text` names.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
         let wrong =

@@ -3,6 +3,9 @@
 //! Invariant: each is settled exactly once. A permit is settled with its attempt's outcome, or goes back uncounted; a place in a gate
 //! is left when the exchange ends. Both happen by `Drop` at the latest, so a trap or a client that went away cannot leak one.
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
 use crate::decision::AttemptOutcome;
 use crate::primitives::{Breaker, GatePlace, Permit, Settlement};
 
@@ -17,8 +20,29 @@ pub(crate) struct Permits {
     places: Vec<GatePlace>,
 }
 
+/// What a policy said its breaker is to count as a failure.
+#[derive(Debug, Default)]
+pub(crate) struct Counting {
+    /// Empty: as the host would.
+    pub(crate) failures: Vec<RangeInclusive<u16>>,
+    pub(crate) ignored_errors: Vec<String>,
+}
+
+impl Counting {
+    fn is_failure(&self, outcome: &AttemptOutcome) -> bool {
+        match (&outcome.error, outcome.status) {
+            (Some(error), _) => !self.ignored_errors.contains(error),
+            (None, Some(status)) if !self.failures.is_empty() => {
+                self.failures.iter().any(|range| range.contains(&status))
+            }
+            (None, _) => outcome.is_failure(),
+        }
+    }
+}
+
 struct Held {
     attempt: u32,
+    counting: Option<Arc<Counting>>,
     /// What a policy said it is to count as, against what the host would count.
     count_as: Option<bool>,
     permit: Permit,
@@ -29,9 +53,10 @@ impl Permits {
         self.held.len() >= MAX_PERMITS
     }
 
-    pub(crate) fn hold(&mut self, attempt: u32, permit: Permit) {
+    pub(crate) fn hold(&mut self, attempt: u32, permit: Permit, counting: Option<Arc<Counting>>) {
         self.held.push(Held {
             attempt,
+            counting,
             count_as: None,
             permit,
         });
@@ -50,7 +75,11 @@ impl Permits {
     /// Settles every permit of this attempt.
     pub(crate) fn settle(&mut self, attempt: u32, outcome: &AttemptOutcome, now_ns: u64) {
         for held in self.held.extract_if(.., |held| held.attempt == attempt) {
-            let failure = held.count_as.unwrap_or_else(|| outcome.is_failure());
+            let failure = match (held.count_as, &held.counting) {
+                (Some(failure), _) => failure,
+                (None, Some(counting)) => counting.is_failure(outcome),
+                (None, None) => outcome.is_failure(),
+            };
             held.permit.settle(
                 Settlement {
                     failure,

@@ -2,7 +2,9 @@
 
 use policy_host::{AttemptChoice, Chain, Grant, Verdict};
 
-use crate::support::{Bench, answered, attempt, failed, get, passes, reasons, responds, status};
+use crate::support::{
+    Bench, answered, attempt, failed, field, get, passes, reasons, responds, status,
+};
 
 #[test]
 fn the_four_work_together() {
@@ -35,12 +37,7 @@ fn the_four_work_together() {
         ));
         responds(&chain, &mut exchange, 200, &[]);
         assert_eq!(exchange.cache.store.map(|store| store.ttl_ms), Some(60_000));
-        let response = exchange.response.as_ref().expect("it was set");
-        let limit = response
-            .headers
-            .get("ratelimit")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
+        let limit = field(&exchange.response_headers, "ratelimit").unwrap_or_default();
         assert!(limit.starts_with(&format!("\"a\";r={left};")), "{limit}");
     }
     let mut over = get("/x");

@@ -88,6 +88,23 @@ fn what_counts_as_a_failure_is_the_policys_to_say() {
     for _ in 0..20 {
         assert!(call(&chain, "app", &status(503)), "only 500 counts");
     }
+
+    let bench = Bench::new();
+    let busy = SETTINGS.replace(
+        "\"failure-status\"",
+        "\"ignore-errors\": [\"connection_limit_reached\"], \"failure-status\"",
+    );
+    let chain = bench.chain("circuit-breaker", &busy, &[Grant::Breakers]);
+    for _ in 0..20 {
+        let full = failed("connection_limit_reached");
+        assert!(call(&chain, "app", &full), "an error that does not count");
+    }
+    for _ in 0..19 {
+        assert!(call(&chain, "app", &failed("connection_timeout")));
+    }
+    let last = failed("connection_timeout");
+    assert!(call(&chain, "app", &last), "19 of 39 are not half of them");
+    assert!(!call(&chain, "app", &status(200)), "every other error does");
 }
 
 #[test]

@@ -23,14 +23,19 @@ fn each_policy_loads_with_no_more_than_it_needs() {
         let hooks = [
             policy.has_request_hook(),
             policy.has_attempt_hook(),
+            policy.has_outcome_hook(),
             policy.has_response_hook(),
         ];
         let expected = match name {
-            "routing" => [true, true, false],
-            "circuit-breaker" => [false, true, false],
-            _ => [true, false, true],
+            "routing" => [true, true, true, false],
+            "circuit-breaker" => [false, true, false, false],
+            "rate-limit" => [true, false, false, false],
+            _ => [true, false, false, true],
         };
-        assert_eq!(hooks, expected, "{name}: request, attempt, response");
+        assert_eq!(
+            hooks, expected,
+            "{name}: request, attempt, outcome, response"
+        );
     }
 }
 

@@ -1,6 +1,5 @@
 //! The pure part: which breaker an attempt falls under, what counts as a failure, and what a refused caller is told.
 
-use guest_sdk::attempt::Outcome;
 use guest_sdk::{ConfigError, LocalResponse, Period, Problem, RequestView, StatusSet};
 use serde::Deserialize;
 
@@ -86,8 +85,9 @@ pub struct Rule {
     upstreams: Vec<String>,
     routes: Vec<String>,
     per_route: bool,
-    failure_status: Option<StatusSet>,
-    ignore_errors: Vec<String>,
+    /// Empty: 500 and above.
+    pub failure_status: StatusSet,
+    pub ignore_errors: Vec<String>,
 }
 
 /// The settings, checked.
@@ -179,18 +179,14 @@ impl Rule {
             upstreams: raw.upstream,
             routes: raw.route,
             per_route: raw.per_route,
-            failure_status: raw.failure_status,
+            failure_status: raw.failure_status.unwrap_or_default(),
             ignore_errors: raw.ignore_errors,
         })
     }
 
-    /// Whether this outcome is a failure, if this rule has an opinion of its own. None: the host's holds (no response, or 5xx).
-    pub fn overrides(&self, outcome: &Outcome) -> Option<bool> {
-        match (&outcome.error, outcome.status, &self.failure_status) {
-            (Some(error), _, _) => self.ignore_errors.contains(error).then_some(false),
-            (None, Some(status), Some(failures)) => Some(failures.contains(status)),
-            (None, _, _) => None,
-        }
+    /// Whether the host is to be told what a failure is: by itself it takes no response and 500 and above for one.
+    pub fn counts_its_own_way(&self) -> bool {
+        !self.ignore_errors.is_empty() || self.failure_status != StatusSet::default()
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod decide;
 
 use decide::{Plan, Settings};
-use guest_sdk::attempt::{Attempt, Choice, Outcome, Verdict};
+use guest_sdk::attempt::{Attempt, Choice};
 use guest_sdk::breakers::{self, Admission, Breaker, Spec};
 use guest_sdk::{ConfigError, Policy, Request};
 
@@ -28,7 +28,11 @@ impl Policy for CircuitBreaker {
                 open_for: rule.open_for.millis(),
                 probes: rule.probes,
             };
-            breakers::define(&format!("breakers[{index}]"), &rule.name, spec)
+            let breaker = breakers::define(&format!("breakers[{index}]"), &rule.name, spec)?;
+            if rule.counts_its_own_way() {
+                breaker.count(&rule.failure_status.ranges(), &rule.ignore_errors);
+            }
+            Ok::<_, ConfigError>(breaker)
         };
         let breakers = plan
             .rules()
@@ -47,15 +51,6 @@ impl Policy for CircuitBreaker {
             Admission::Pass | Admission::Probe => Choice::Default,
             Admission::Refuse(wait_ms) => Choice::Respond(decide::refusal(wait_ms)),
         }
-    }
-
-    fn after_attempt(&self, request: &Request, attempt: &Attempt, outcome: &Outcome) -> Verdict {
-        if let Some((index, key)) = self.plan.breaker_of(&attempt.upstream, request)
-            && let Some(failure) = self.plan.rules()[index].overrides(outcome)
-        {
-            self.breakers[index].count_as(&key, failure);
-        }
-        Verdict::Accept
     }
 }
 

@@ -110,7 +110,6 @@ pub struct Charge {
 pub struct Plan {
     limits: Vec<Limit>,
     headers: Headers,
-    attr: String,
 }
 
 impl Plan {
@@ -134,12 +133,9 @@ impl Plan {
             }
             limits.push(limit);
         }
-        // two policies of this kind on one route keep their notes apart
-        let attr = format!("rate-limit.{}", limits[0].name);
         Ok(Self {
             limits,
             headers: settings.headers,
-            attr,
         })
     }
 
@@ -170,18 +166,13 @@ impl Plan {
         self.headers == Headers::Always
     }
 
-    /// The exchange attribute that carries the fields from the request to its response.
-    pub fn attr(&self) -> &str {
-        &self.attr
-    }
-
-    /// The fields of an allowed request, for its response. `standing` is in the order of `charges`.
-    pub fn note(&self, charges: &[Charge], standing: &[Verdict]) -> String {
-        let mut note = String::with_capacity(charges.len() * 2 * ITEM_BYTES);
-        self.push_policy(&mut note, charges);
-        note.push('\n');
-        self.push_standing(&mut note, charges, standing);
-        note
+    /// `RateLimit-Policy` and `RateLimit`. `standing` is in the order of `charges`.
+    pub fn fields(&self, charges: &[Charge], standing: &[Verdict]) -> (String, String) {
+        let mut policy = String::with_capacity(charges.len() * ITEM_BYTES);
+        let mut now = String::with_capacity(charges.len() * ITEM_BYTES);
+        self.push_policy(&mut policy, charges);
+        self.push_standing(&mut now, charges, standing);
+        (policy, now)
     }
 
     /// The answer to a caller who is over a limit.
@@ -211,9 +202,7 @@ impl Plan {
         match self.headers {
             Headers::Never => response,
             Headers::Refused | Headers::Always => {
-                let (mut policy, mut now) = (String::new(), String::new());
-                self.push_policy(&mut policy, charges);
-                self.push_standing(&mut now, charges, standing);
+                let (policy, now) = self.fields(charges, standing);
                 response
                     .with("ratelimit-policy", policy)
                     .with("ratelimit", now)
@@ -258,13 +247,6 @@ fn push_number(text: &mut String, mut number: u64) {
         }
     }
     text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
-}
-
-/// The fields in a note that [`Plan::note`] wrote.
-pub fn fields_of(note: &str) -> impl Iterator<Item = (&'static str, &str)> {
-    ["ratelimit-policy", "ratelimit"]
-        .into_iter()
-        .zip(note.split('\n'))
 }
 
 impl Limit {

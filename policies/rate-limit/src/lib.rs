@@ -4,7 +4,7 @@ pub mod decide;
 
 use decide::{Charge, Plan, Settings};
 use guest_sdk::limits::{self, Algorithm, Limiter, Share, Spec, Verdict};
-use guest_sdk::{ConfigError, Decision, Policy, Request, Response};
+use guest_sdk::{ConfigError, Decision, Policy, Request};
 
 struct RateLimit {
     plan: Plan,
@@ -50,22 +50,14 @@ impl Policy for RateLimit {
             return Decision::respond(self.plan.refusal(&tightest, &charges, &standing))
                 .reason(decide::REFUSED);
         }
-        if self.plan.tells_always() {
-            let standing = self.standing(&charges, &tightest);
-            request.set_attr(self.plan.attr(), &self.plan.note(&charges, &standing));
+        if !self.plan.tells_always() {
+            return Decision::next();
         }
+        let standing = self.standing(&charges, &tightest);
+        let (policy, now) = self.plan.fields(&charges, &standing);
         Decision::next()
-    }
-
-    fn on_response(&self, request: &Request, response: &mut Response) -> Decision {
-        if self.plan.tells_always()
-            && let Some(note) = request.attr(self.plan.attr())
-        {
-            for (name, value) in decide::fields_of(&note) {
-                response.append_header(name, value);
-            }
-        }
-        Decision::next()
+            .response_header("ratelimit-policy", policy)
+            .response_header("ratelimit", now)
     }
 }
 

@@ -6,17 +6,29 @@ use wasmtime::component::Resource;
 
 use crate::bindings::veilgate::policy::breakers::{Admission, Host, HostBreaker, Spec, State};
 use crate::bindings::veilgate::policy::types::Error;
+use crate::error::HostRefusal;
 use crate::exchange::Phase;
+use crate::permits::Counting;
 use crate::primitives::{self, Breaker, CircuitState, RawCircuitSpec};
 use crate::state::{HostState, unknown_handle};
 
-pub struct BreakerHandle(Arc<Breaker>);
+/// Of one `count`: a few classes of statuses.
+const MAX_RANGES: usize = 16;
+/// Of one `count`: RFC 9209 has 33 names, and each has at most this length.
+const MAX_ERRORS: usize = 32;
+const MAX_ERROR_BYTES: usize = 64;
+
+pub struct BreakerHandle {
+    breaker: Arc<Breaker>,
+    /// What this policy counts as a failure, if it said so.
+    counting: Option<Arc<Counting>>,
+}
 
 impl HostState {
     fn breaker(&self, handle: &Resource<BreakerHandle>) -> wasmtime::Result<Arc<Breaker>> {
         self.handles
             .get(handle)
-            .map(|breaker| breaker.0.clone())
+            .map(|handle| handle.breaker.clone())
             .map_err(|_| unknown_handle())
     }
 }
@@ -50,12 +62,18 @@ impl HostBreaker for HostState {
             .shared
             .primitives
             .breaker(&self.shared.scope, &name, raw);
-        Ok(self.defined(&name, breaker, BreakerHandle))
+        let handle = |breaker| BreakerHandle {
+            breaker,
+            counting: None,
+        };
+        Ok(self.defined(&name, breaker, handle))
     }
 
     /// Outside `attempt-hook.before` there is no attempt that a permit could belong to: it says what would be, and takes nothing.
     fn admit(&mut self, this: Resource<BreakerHandle>, key: String) -> wasmtime::Result<Admission> {
-        let (breaker, now) = (self.breaker(&this)?, self.now_ns());
+        let handle = self.handles.get(&this).map_err(|_| unknown_handle())?;
+        let (breaker, counting) = (handle.breaker.clone(), handle.counting.clone());
+        let now = self.now_ns();
         let Phase::Before { attempt } = self.exchange.phase else {
             return Ok(admission(breaker.would_admit(&key, now)));
         };
@@ -64,7 +82,7 @@ impl HostBreaker for HostState {
         }
         let (decided, permit) = breaker.admit(&key, now);
         if let Some(permit) = permit {
-            self.exchange.permits.hold(attempt, permit);
+            self.exchange.permits.hold(attempt, permit, counting);
         }
         Ok(admission(decided))
     }
@@ -81,6 +99,30 @@ impl HostBreaker for HostState {
                 .permits
                 .count_as(attempt, &breaker, &key, failure);
         }
+        Ok(())
+    }
+
+    fn count(
+        &mut self,
+        this: Resource<BreakerHandle>,
+        failures: Vec<(u16, u16)>,
+        ignored_errors: Vec<String>,
+    ) -> wasmtime::Result<()> {
+        let fits = failures.len() <= MAX_RANGES
+            && ignored_errors.len() <= MAX_ERRORS
+            && ignored_errors
+                .iter()
+                .all(|error| error.len() <= MAX_ERROR_BYTES);
+        if !fits {
+            return Err(
+                HostRefusal("more than 16 ranges or 32 names of errors to count by").into(),
+            );
+        }
+        let handle = self.handles.get_mut(&this).map_err(|_| unknown_handle())?;
+        handle.counting = Some(Arc::new(Counting {
+            failures: failures.into_iter().map(|(from, to)| from..=to).collect(),
+            ignored_errors,
+        }));
         Ok(())
     }
 

@@ -1,6 +1,5 @@
 //! Which rule an attempt falls under, what counts as a failure, settings refused with their key.
 
-use guest_sdk::attempt::Outcome;
 use guest_sdk::config;
 use guest_sdk::testing::FakeRequest;
 use proptest::prelude::*;
@@ -17,31 +16,14 @@ fn rule(json: &str) -> Plan {
     plan(&format!(r#"{{"breakers": [{json}]}}"#))
 }
 
-fn answered(status: u16) -> Outcome {
-    Outcome {
-        status: Some(status),
-        error: None,
-        latency_us: 1,
-    }
-}
-
-fn failed(error: &str) -> Outcome {
-    Outcome {
-        status: None,
-        error: Some(error.to_owned()),
-        latency_us: 1,
-    }
-}
-
 #[test]
 fn without_settings_every_upstream_has_a_breaker_of_its_own() {
     let plan = plan("{}");
     let request = FakeRequest::get("/");
     assert_eq!(plan.breaker_of("a", &request), Some((0, "a".to_owned())));
     assert_eq!(plan.breaker_of("b", &request), Some((0, "b".to_owned())));
-    assert_eq!(
-        plan.rules()[0].overrides(&answered(500)),
-        None,
+    assert!(
+        !plan.rules()[0].counts_its_own_way(),
         "the host's own rule holds"
     );
 }
@@ -68,25 +50,12 @@ fn a_rule_may_say_what_counts_as_a_failure() {
         r#"{"failure-status": ["5xx", 429, "404-405"], "ignore-errors": ["connection_limit_reached"]}"#,
     );
     let rule = &plan.rules()[0];
-    for (outcome, expected) in [
-        (answered(200), Some(false)),
-        (answered(404), Some(true)),
-        (answered(406), Some(false)),
-        (answered(429), Some(true)),
-        (answered(599), Some(true)),
-        (failed("connection_limit_reached"), Some(false)),
-        (failed("connection_timeout"), None),
-        (
-            Outcome {
-                status: None,
-                error: None,
-                latency_us: 0,
-            },
-            None,
-        ),
-    ] {
-        assert_eq!(rule.overrides(&outcome), expected, "{outcome:?}");
-    }
+    assert!(rule.counts_its_own_way());
+    assert_eq!(
+        rule.failure_status.ranges(),
+        [(500, 599), (429, 429), (404, 405)]
+    );
+    assert_eq!(rule.ignore_errors, ["connection_limit_reached"]);
 }
 
 #[test]
