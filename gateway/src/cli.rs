@@ -9,6 +9,7 @@ mod infer;
 #[cfg(feature = "fhe")]
 mod keys;
 mod outbox;
+mod policy;
 #[cfg(feature = "fhe")]
 mod remote;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Run(run::Args),
     /// Checks a config file: its text, certificates, policies and their own configuration
     Check(check::Args),
+    /// Writes, builds and tries policies in any Wasm language
+    Policy(policy::Args),
     /// Looks into an outbox: what waits, what is held, whether every byte is sound
     Outbox(outbox::Args),
     /// Makes keys to encrypt with, and registers their public part with a gateway
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Policy(args) => policy::run(args),
         Command::Outbox(args) => outbox::run(args),
         #[cfg(feature = "fhe")]
         Command::Keys(args) => keys::run(args),

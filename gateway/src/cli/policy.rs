@@ -1,0 +1,32 @@
+//! `veilgate policy`: what an author of policies needs, in any language, with this one program.
+
+mod build;
+mod language;
+mod manifest;
+mod new;
+mod template;
+
+use clap::Subcommand;
+
+use super::Failure;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes a policy to begin with, in the language you know
+    New(new::Args),
+    /// Compiles the policy of a folder into build/NAME.wasm; fetches the compiler where it can
+    Build(build::Args),
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::New(args) => new::run(args),
+        Command::Build(args) => build::run(args),
+    }
+}

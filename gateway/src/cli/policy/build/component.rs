@@ -1,0 +1,90 @@
+//! What a finished module asks of the gateway, and (for languages whose compilers make core modules) how one becomes a component.
+
+use std::fmt;
+
+use wasmparser::{Parser, Payload};
+
+/// The interfaces that every policy may import; all others must be granted.
+const BASICS: [&str; 7] = [
+    "types", "request", "response", "log", "clock", "random", "metrics",
+];
+const PACKAGE: &str = "veilgate:policy/";
+
+/// The interfaces on a component's two sides, in its own order.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+pub(super) fn report(component: &[u8]) -> Result<Report, String> {
+    let mut report = Report::default();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload.map_err(|error| format!("the module is not sound: {error}"))?;
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    let import = import.map_err(|error| error.to_string())?;
+                    report.imports.push(import.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    let export = export.map_err(|error| error.to_string())?;
+                    report.exports.push(export.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(report)
+}
+
+impl Report {
+    fn grants(&self) -> Vec<&str> {
+        let interfaces = self.imports.iter().map(|import| short(import));
+        interfaces.filter(|name| !BASICS.contains(name)).collect()
+    }
+
+    /// A word to the author if the manifest's grants are not those that the module needs.
+    pub(super) fn grants_differ(&self, said: &[String]) -> Option<String> {
+        let needed = self.grants();
+        let missing: Vec<&str> = needed
+            .iter()
+            .copied()
+            .filter(|grant| !said.iter().any(|name| name == grant))
+            .collect();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "the module imports {}, which `grants` in {} does not name",
+                missing.join(", "),
+                super::super::manifest::FILE
+            )
+        })
+    }
+}
+
+/// An interface's name as an operator's config has it.
+fn short(name: &str) -> &str {
+    let name = name.strip_prefix(PACKAGE).unwrap_or(name);
+    name.split_once('@').map_or(name, |(name, _)| name)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |names: Vec<&str>| {
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        let shown = |names: &[String]| line(names.iter().map(|name| short(name)).collect());
+        writeln!(f, "  imports: {}", shown(&self.imports))?;
+        writeln!(f, "  exports: {}", shown(&self.exports))?;
+        writeln!(f, "  grants:  {}", line(self.grants()))
+    }
+}

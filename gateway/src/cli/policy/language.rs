@@ -1,0 +1,20 @@
+//! The languages that `policy new` and `policy build` know.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Language {
+    Js,
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Language::Js => "js",
+        })
+    }
+}

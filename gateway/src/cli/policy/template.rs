@@ -1,0 +1,47 @@
+//! The files that `policy new` writes, kept in this program: guest-sdk/common for all languages, guest-sdk/LANGUAGE/template for one.
+
+use std::collections::BTreeMap;
+
+use include_dir::{Dir, include_dir};
+
+use super::language::Language;
+
+/// The contract, beside the world that names its interfaces.
+const CONTRACT: (&str, &str) = (
+    "wit/deps/veilgate-policy/policy.wit",
+    include_str!("../../../../guest-sdk/wit/policy.wit"),
+);
+static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/common");
+static JS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/js/template");
+/// Stands for the policy's name in all files.
+const NAME: &str = "{{name}}";
+
+/// Path → text.
+pub(super) type Files = BTreeMap<String, String>;
+
+pub(super) fn files(language: Language, name: &str) -> Result<Files, String> {
+    let mut files = Files::new();
+    add(&mut files, &COMMON)?;
+    files.insert(CONTRACT.0.to_owned(), CONTRACT.1.to_owned());
+    add(
+        &mut files,
+        match language {
+            Language::Js => &JS,
+        },
+    )?;
+    for text in files.values_mut() {
+        *text = text.replace(NAME, name);
+    }
+    Ok(files)
+}
+
+fn add(files: &mut Files, dir: &Dir<'_>) -> Result<(), String> {
+    for file in dir.files() {
+        let path = file.path().to_string_lossy().into_owned();
+        let text = file
+            .contents_utf8()
+            .ok_or_else(|| format!("the template's {path} is not text"))?;
+        files.insert(path, text.to_owned());
+    }
+    dir.dirs().try_for_each(|dir| add(files, dir))
+}
