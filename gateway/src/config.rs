@@ -10,11 +10,12 @@ use std::time::Duration;
 
 mod check;
 mod raw;
-mod report;
+pub(crate) mod report;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 
+pub(crate) use check::{fields::Fields, load_as};
 pub use check::{load, parse};
 pub use report::{ConfigError, Located};
 

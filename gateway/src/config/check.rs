@@ -2,7 +2,7 @@
 //!
 //! Pure but for `load`, which reads the one file; whether certificates and modules can be opened is `veilgate check`'s business.
 
-mod fields;
+pub(crate) mod fields;
 mod listeners;
 mod parts;
 mod policies;
@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::raw::RawConfig;
@@ -25,6 +26,19 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Reads and checks the file; relative paths in it are resolved against its folder.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    load_as(path, check)
+}
+
+/// Checks the text of a config file called `name`; relative paths are resolved against `base`.
+pub fn parse(text: &str, name: &str, base: &Path) -> Result<Config, ConfigError> {
+    parse_as(text, name, base, check)
+}
+
+/// Reads any of our TOML files: as `R` is written, and as `check` says it must be.
+pub(crate) fn load_as<R: DeserializeOwned, C>(
+    path: &Path,
+    check: impl FnOnce(R, &mut Fields<'_>) -> C,
+) -> Result<C, ConfigError> {
     let name = path.display().to_string();
     let unreadable = |cause: String| ConfigError::Unreadable {
         file: name.clone(),
@@ -38,11 +52,16 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     let absolute = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
-    parse(&text, &name, absolute.parent().unwrap_or(Path::new("/")))
+    let base = absolute.parent().unwrap_or(Path::new("/"));
+    parse_as(&text, &name, base, check)
 }
 
-/// Checks the text of a config file called `name`; relative paths are resolved against `base`.
-pub fn parse(text: &str, name: &str, base: &Path) -> Result<Config, ConfigError> {
+fn parse_as<R: DeserializeOwned, C>(
+    text: &str,
+    name: &str,
+    base: &Path,
+    check: impl FnOnce(R, &mut Fields<'_>) -> C,
+) -> Result<C, ConfigError> {
     let wrong = |problems: Vec<Problem>| ConfigError::Wrong {
         file: name.to_owned(),
         problems: problems
@@ -50,14 +69,13 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Config, ConfigError>
             .map(|problem| problem.locate(text))
             .collect(),
     };
-    let raw: RawConfig =
-        toml::from_str(text).map_err(|error| wrong(vec![Problem::from_toml(&error)]))?;
+    let raw: R = toml::from_str(text).map_err(|error| wrong(vec![Problem::from_toml(&error)]))?;
     let mut fields = Fields::new(base);
-    let config = check(raw, &mut fields);
+    let checked = check(raw, &mut fields);
     let mut problems = fields.into_problems();
     problems.sort_by_key(|problem| problem.span.start);
     if problems.is_empty() {
-        Ok(config)
+        Ok(checked)
     } else {
         Err(wrong(problems))
     }

@@ -34,14 +34,14 @@ pub struct Located {
 
 /// One problem and the bytes it is about.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     pub span: Range<usize>,
     pub message: String,
     pub help: Option<String>,
 }
 
 impl Problem {
-    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             span,
             message: message.into(),
@@ -49,13 +49,13 @@ impl Problem {
         }
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// From serde's words: an unknown key gets the closest known one.
-    pub(super) fn from_toml(error: &toml::de::Error) -> Self {
+    pub(crate) fn from_toml(error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
         let message = error.message();
         let Some((key, known)) = unknown_key(message) else {
@@ -70,7 +70,7 @@ impl Problem {
         Self::new(span, format!("unknown key `{key}`")).help(help)
     }
 
-    pub(super) fn locate(self, source: &str) -> Located {
+    pub(crate) fn locate(self, source: &str) -> Located {
         let start = self.span.start.min(source.len());
         let before = source.get(..start).unwrap_or(source);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -112,7 +112,7 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
 }
 
 /// The known word nearest to `word`, if any is near enough to be what was meant.
-pub(super) fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let limit = MAX_TYPO_EDITS.min(word.chars().count().div_ceil(2));
     known
         .iter()

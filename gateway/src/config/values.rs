@@ -7,11 +7,11 @@ use serde::de::{self, Deserializer, Visitor};
 
 /// A duration: a whole number and a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub Duration);
+pub(crate) struct Span(pub Duration);
 
 /// A size in bytes: a whole number, with or without a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub u64);
+pub(crate) struct Size(pub u64);
 
 const DURATION_UNITS: [(&str, u64); 5] = [
     ("ms", 1),
@@ -40,13 +40,13 @@ fn number_and_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 impl Span {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         number_and_unit(text, &DURATION_UNITS).map(|millis| Self(Duration::from_millis(millis)))
     }
 }
 
 impl Size {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         number_and_unit(text, &SIZE_UNITS).map(Self)
     }
 }

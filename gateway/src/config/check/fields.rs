@@ -15,34 +15,34 @@ use crate::config::values::{Size, Span};
 const MAX_NAME_BYTES: usize = 64;
 
 /// Collects problems; resolves paths.
-pub(super) struct Fields<'b> {
+pub(crate) struct Fields<'b> {
     base: &'b Path,
     problems: Vec<Problem>,
 }
 
 impl<'b> Fields<'b> {
-    pub(super) fn new(base: &'b Path) -> Self {
+    pub(crate) fn new(base: &'b Path) -> Self {
         Self {
             base,
             problems: Vec::new(),
         }
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
-    pub(super) fn problem(&mut self, problem: Problem) {
+    pub(crate) fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
     /// A path, relative to the folder of the file.
-    pub(super) fn path(&self, text: &str) -> PathBuf {
+    pub(crate) fn path(&self, text: &str) -> PathBuf {
         self.base.join(text)
     }
 
     /// A whole number in a range.
-    pub(super) fn count(
+    pub(crate) fn count(
         &mut self,
         value: Option<&Spanned<u64>>,
         default: u64,
@@ -61,7 +61,7 @@ impl<'b> Fields<'b> {
     }
 
     /// A size in a range.
-    pub(super) fn size(
+    pub(crate) fn size(
         &mut self,
         value: Option<&Spanned<Size>>,
         default: u64,
@@ -81,7 +81,7 @@ impl<'b> Fields<'b> {
     }
 
     /// Letters, digits, `-`, `_` and `.`.
-    pub(super) fn name(&mut self, name: &Spanned<String>) {
+    pub(crate) fn name(&mut self, name: &Spanned<String>) {
         let text = name.get_ref();
         let fits = !text.is_empty()
             && text.len() <= MAX_NAME_BYTES
@@ -98,7 +98,7 @@ impl<'b> Fields<'b> {
     }
 
     /// An address to listen on.
-    pub(super) fn addr(&mut self, text: &Spanned<String>) -> Option<SocketAddr> {
+    pub(crate) fn addr(&mut self, text: &Spanned<String>) -> Option<SocketAddr> {
         match text.get_ref().parse() {
             Ok(addr) => Some(addr),
             Err(_) => {
@@ -112,7 +112,7 @@ impl<'b> Fields<'b> {
     }
 
     /// One word of a list.
-    pub(super) fn word<T: Copy>(
+    pub(crate) fn word<T: Copy>(
         &mut self,
         text: Option<&Spanned<String>>,
         words: &[(&str, T)],
@@ -128,7 +128,7 @@ impl<'b> Fields<'b> {
     }
 
     /// A reference to something that must exist.
-    pub(super) fn known(&mut self, text: &Spanned<String>, what: &str, known: &[String]) -> bool {
+    pub(crate) fn known(&mut self, text: &Spanned<String>, what: &str, known: &[String]) -> bool {
         let found = known.iter().any(|name| name == text.get_ref());
         if !found {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -137,7 +137,7 @@ impl<'b> Fields<'b> {
         found
     }
 
-    pub(super) fn unknown(&mut self, text: &Spanned<String>, what: &str, known: &[&str]) {
+    pub(crate) fn unknown(&mut self, text: &Spanned<String>, what: &str, known: &[&str]) {
         let help = match closest(text.get_ref(), known) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None if known.is_empty() => format!("this file declares no {what}"),
@@ -150,6 +150,6 @@ impl<'b> Fields<'b> {
 }
 
 /// A duration or its default.
-pub(super) fn span(value: Option<Span>, default: Duration) -> Duration {
+pub(crate) fn span(value: Option<Span>, default: Duration) -> Duration {
     value.map_or(default, |span| span.0)
 }

@@ -1,0 +1,297 @@
+//! One exchange of a test file, sent through the policy as the gateway would: request, attempts, response. What is seen of it is what
+//! a test looks at.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::HeaderMap;
+use policy_host::{
+    Attempt, AttemptChoice, AttemptOutcome, CacheDirectives, ExchangeContext, LocalResponse,
+    Outcome, RequestInfo, RequestParts, ResponseParts, RouteChoice, Source, Verdict,
+};
+
+use super::bed::Bed;
+use super::step::{AttemptPart, Decision, Step};
+
+/// How an exchange went.
+pub(crate) struct Seen {
+    pub decision: Decision,
+    pub request: RequestParts,
+    pub request_body: Bytes,
+    /// What the policy chose, at the request or at an attempt.
+    pub route: Option<RouteChoice>,
+    /// Of the last attempt; without one, what would have been used.
+    pub upstream: String,
+    pub attempts: u32,
+    pub verdicts: Vec<&'static str>,
+    pub response: ResponseParts,
+    pub response_body: Bytes,
+    pub reasons: Vec<String>,
+    pub cache: CacheDirectives,
+    pub attrs: Vec<(String, String)>,
+}
+
+/// What the client gets, so far.
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<Bytes>,
+    source: Source,
+}
+
+impl Reply {
+    fn local(response: LocalResponse) -> Self {
+        Self {
+            status: response.status,
+            headers: response.headers,
+            body: vec![response.body],
+            source: Source::Local,
+        }
+    }
+
+    /// The gateway's own error.
+    fn error(status: StatusCode) -> Self {
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            source: Source::Local,
+        }
+    }
+}
+
+/// Sends the step's exchange once; `number` makes its id.
+pub(crate) async fn run(bed: &Bed, step: &Step, number: u64) -> Seen {
+    let info = RequestInfo {
+        id: format!("test-{number}"),
+        received_ms: bed.now_ms(),
+        ..step.info.clone()
+    };
+    let context = ExchangeContext::new(step.request.clone(), info, Some(bed.upstreams.clone()));
+    let mut trip = Trip {
+        bed,
+        step,
+        context,
+        route: None,
+        upstream: step.upstream.clone(),
+        attempts: 0,
+        verdicts: Vec::new(),
+    };
+    let (decision, reply) = trip.until_response().await;
+    let (decision, reply) = match decision {
+        // The gateway's errors do not pass the response hooks.
+        Decision::Continue | Decision::Respond if reply.1 => trip.response(decision, reply.0).await,
+        _ => (decision, reply.0),
+    };
+    trip.seen(decision, reply)
+}
+
+struct Trip<'t> {
+    bed: &'t Bed,
+    step: &'t Step,
+    context: ExchangeContext,
+    route: Option<RouteChoice>,
+    upstream: String,
+    attempts: u32,
+    verdicts: Vec<&'static str>,
+}
+
+/// A reply, and whether the response hooks get to see it.
+type Replied = (Decision, (Reply, bool));
+
+fn refused(decision: Decision) -> Replied {
+    (
+        decision,
+        (Reply::error(StatusCode::SERVICE_UNAVAILABLE), false),
+    )
+}
+
+fn answered(response: LocalResponse) -> Replied {
+    (Decision::Respond, (Reply::local(response), true))
+}
+
+impl Trip<'_> {
+    async fn until_response(&mut self) -> Replied {
+        match self.bed.chain.on_request(&mut self.context) {
+            Outcome::Continue => {}
+            Outcome::Respond(response) => return answered(response),
+            Outcome::Defer => return refused(Decision::Defer),
+            Outcome::Unavailable(_) => return refused(Decision::Unavailable),
+        }
+        self.choose(self.context.route.clone());
+        let mut last = None;
+        for (number, part) in (1..).zip(&self.step.attempts) {
+            match self.attempt(number, part).await {
+                Tried::Ended(replied) => return replied,
+                Tried::Last => return self.forwarded(Some(part)),
+                Tried::Again => last = Some(part),
+            }
+        }
+        self.forwarded(last)
+    }
+
+    fn choose(&mut self, route: Option<RouteChoice>) {
+        if let Some(route) = route {
+            self.upstream.clone_from(&route.upstream);
+            self.route = Some(route);
+        }
+    }
+
+    async fn attempt(&mut self, number: u32, part: &AttemptPart) -> Tried {
+        let mut attempt = Attempt {
+            number,
+            upstream: self.upstream.clone(),
+            endpoint: self.route.as_ref().and_then(|route| route.endpoint),
+        };
+        match self.bed.chain.before_attempt(&mut self.context, &attempt) {
+            AttemptChoice::Default => {}
+            AttemptChoice::Route(route) => {
+                attempt.upstream.clone_from(&route.upstream);
+                attempt.endpoint = route.endpoint;
+                self.choose(Some(route));
+            }
+            AttemptChoice::Respond(response) => return Tried::Ended(answered(response)),
+            AttemptChoice::GiveUp => return Tried::Ended(self.gave_up()),
+            AttemptChoice::Unavailable(_) => return Tried::Ended(refused(Decision::Unavailable)),
+        }
+        self.attempts += 1;
+        self.bed.clock.advance_ms(part.latency_ms);
+        let outcome = AttemptOutcome {
+            status: part.error.is_none().then(|| self.status(part).as_u16()),
+            error: part.error.clone(),
+            latency_us: part.latency_ms.saturating_mul(1000),
+        };
+        let verdict = self
+            .bed
+            .chain
+            .after_attempt(&mut self.context, &attempt, &outcome);
+        let (word, tried) = match verdict {
+            Verdict::Accept if part.error.is_some() => ("accept", Tried::Again),
+            Verdict::Accept => ("accept", Tried::Last),
+            Verdict::Retry => ("retry", Tried::Again),
+            Verdict::GiveUp => ("give-up", Tried::Last),
+            Verdict::Unavailable(_) => return Tried::Ended(refused(Decision::Unavailable)),
+        };
+        self.verdicts.push(word);
+        tried
+    }
+
+    fn status(&self, part: &AttemptPart) -> StatusCode {
+        part.status
+            .or(self.step.response.status)
+            .unwrap_or(StatusCode::OK)
+    }
+
+    /// What the file says was stored stands in for the upstream, if it is a stale response.
+    fn gave_up(&self) -> Replied {
+        if self.step.response.source == Source::StaleCache {
+            (Decision::GiveUp, (self.written(StatusCode::OK), true))
+        } else {
+            refused(Decision::GiveUp)
+        }
+    }
+
+    /// What came back after this, the last attempt.
+    fn forwarded(&self, last: Option<&AttemptPart>) -> Replied {
+        let failed = last.is_some_and(|part| part.error.is_some());
+        if failed && self.step.response.source != Source::StaleCache {
+            return (
+                Decision::Continue,
+                (Reply::error(StatusCode::BAD_GATEWAY), false),
+            );
+        }
+        let status = last.and_then(|part| part.status).unwrap_or(StatusCode::OK);
+        (Decision::Continue, (self.written(status), true))
+    }
+
+    /// The response as the file has it.
+    fn written(&self, default: StatusCode) -> Reply {
+        let part = &self.step.response;
+        Reply {
+            status: part.status.unwrap_or(default),
+            headers: part.headers.clone(),
+            body: part.body.clone(),
+            source: part.source,
+        }
+    }
+
+    async fn response(&mut self, decision: Decision, reply: Reply) -> (Decision, Reply) {
+        self.context.response = Some(ResponseParts {
+            status: reply.status,
+            headers: reply.headers,
+            source: reply.source,
+        });
+        let outcome = self.bed.chain.on_response(&mut self.context);
+        let kept = self.context.response.take();
+        match outcome {
+            Outcome::Respond(response) => (Decision::Respond, Reply::local(response)),
+            Outcome::Unavailable(_) => (
+                Decision::Unavailable,
+                Reply::error(StatusCode::SERVICE_UNAVAILABLE),
+            ),
+            Outcome::Defer => (
+                Decision::Defer,
+                Reply::error(StatusCode::SERVICE_UNAVAILABLE),
+            ),
+            Outcome::Continue => match kept {
+                Some(kept) => (
+                    decision,
+                    Reply {
+                        status: kept.status,
+                        headers: kept.headers,
+                        body: reply.body,
+                        source: kept.source,
+                    },
+                ),
+                None => (decision, Reply::error(StatusCode::INTERNAL_SERVER_ERROR)),
+            },
+        }
+    }
+
+    fn seen(self, decision: Decision, mut reply: Reply) -> Seen {
+        let exchange = self.context.into_exchange();
+        reply.headers.extend(exchange.response_headers);
+        Seen {
+            decision,
+            request: exchange.request,
+            request_body: whole(&self.step.request_body),
+            route: self.route,
+            upstream: self.upstream,
+            attempts: self.attempts,
+            verdicts: self.verdicts,
+            response: ResponseParts {
+                status: reply.status,
+                headers: reply.headers,
+                source: reply.source,
+            },
+            response_body: whole(&reply.body),
+            reasons: exchange
+                .reasons
+                .into_iter()
+                .map(|reason| reason.text)
+                .collect(),
+            cache: exchange.cache,
+            attrs: exchange
+                .attrs
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        }
+    }
+}
+
+enum Tried {
+    /// There is nothing to wait for.
+    Ended(Replied),
+    /// Its response is used.
+    Last,
+    /// The next one is made, if the file has it.
+    Again,
+}
+
+fn whole(chunks: &[Bytes]) -> Bytes {
+    match chunks {
+        [] => Bytes::new(),
+        [one] => one.clone(),
+        several => several.concat().into(),
+    }
+}
