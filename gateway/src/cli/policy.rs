@@ -3,8 +3,11 @@
 mod build;
 mod language;
 mod manifest;
+mod module;
 mod new;
 mod template;
+mod test;
+mod trial;
 
 use clap::Subcommand;
 
@@ -22,11 +25,14 @@ enum Command {
     New(new::Args),
     /// Compiles the policy of a folder into build/NAME.wasm; fetches the compiler where it can
     Build(build::Args),
+    /// Runs a policy on written exchanges and tells what is not as expected; no gateway needed
+    Test(test::Args),
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::New(args) => new::run(args),
         Command::Build(args) => build::run(args),
+        Command::Test(args) => test::run(args),
     }
 }
