@@ -96,6 +96,8 @@ pub struct LimitsConfig {
     pub h2_max_streams: u32,
     pub h2_max_resets: usize,
     pub max_exchanges: usize,
+    /// Of one key-value store of policies.
+    pub kv_max_bytes: usize,
 }
 
 /// `[[upstream]]`: a named service.
@@ -182,6 +184,8 @@ pub struct PolicyConfig {
     pub module: PathBuf,
     /// Capabilities by name.
     pub grants: Vec<String>,
+    /// Key-value stores that all policies share that list them.
+    pub kv_shared: Vec<String>,
     /// The policy's own table, as JSON text.
     pub config_json: String,
     pub on_fault: OnFault,

@@ -41,7 +41,10 @@ pub struct Policies {
 impl Policies {
     /// Reads, compiles and configures every policy. Takes seconds: not for a worker thread.
     pub fn load(config: &Config) -> Result<Self, PolicyError> {
-        let primitives = Primitives::new(PrimitiveCaps::default());
+        let primitives = Primitives::new(PrimitiveCaps {
+            kv_max_bytes: config.limits.kv_max_bytes,
+            ..PrimitiveCaps::default()
+        });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         if config.policies.is_empty() {
             return Ok(Self {
@@ -131,6 +134,7 @@ fn spec(policy: &PolicyConfig) -> Result<PolicySpec, PolicyError> {
     let defaults = Limits::default();
     let mut spec = PolicySpec::new(policy.name.clone(), wasm);
     spec.grants = policy.grants.iter().map(grant).collect::<Result<_, _>>()?;
+    spec.kv_shared.clone_from(&policy.kv_shared);
     spec.config_json.clone_from(&policy.config_json);
     spec.on_fault = match policy.on_fault {
         config::OnFault::Deny => OnFault::Deny,

@@ -20,8 +20,10 @@ wasmtime::component::bindgen!({
             import veilgate:policy/log@0.2.0;
             import veilgate:policy/clock@0.2.0;
             import veilgate:policy/random@0.2.0;
+            import veilgate:policy/metrics@0.2.0;
             import veilgate:policy/limits@0.2.0;
             import veilgate:policy/breakers@0.2.0;
+            import veilgate:policy/kv@0.2.0;
             import veilgate:policy/cache@0.2.0;
             import veilgate:policy/upstreams@0.2.0;
             export veilgate:policy/lifecycle@0.2.0;
@@ -36,6 +38,7 @@ wasmtime::component::bindgen!({
     with: {
         "veilgate:policy/limits.limiter": crate::host::limits::LimiterHandle,
         "veilgate:policy/limits.gate": crate::host::limits::GateHandle,
+        "veilgate:policy/kv.store": crate::host::kv::StoreHandle,
         "veilgate:policy/breakers.breaker": crate::host::breakers::BreakerHandle,
     },
 });

@@ -75,6 +75,7 @@ impl PolicyHost {
             scope: spec
                 .shared_scope
                 .map_or_else(|| spec.name.clone(), |scope| format!("shared/{scope}")),
+            kv_shared: spec.kv_shared,
             primitives: primitives.clone(),
             clock: self.config.clock.clone(),
             services: self.config.services.clone(),

@@ -45,7 +45,9 @@ pub use exchange::{
 };
 pub use health::FaultRule;
 pub use policy::{Policy, PolicyStats};
-pub use primitives::{BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives};
+pub use primitives::{
+    BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives, StoreSize,
+};
 pub use services::{CacheControl, Services};
 pub use spec::{Grant, HostConfig, Limits, OnFault, PolicySpec, UnknownGrant};
 pub use upstream::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};

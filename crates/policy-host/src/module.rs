@@ -12,7 +12,9 @@ use crate::state::HostState;
 /// The contract's package; a version that adds to it keeps the first two numbers.
 const PACKAGE: &str = "veilgate:policy/";
 const VERSION_LINE: &str = "0.2.";
-const BASICS: [&str; 6] = ["types", "request", "response", "log", "clock", "random"];
+const BASICS: [&str; 7] = [
+    "types", "request", "response", "log", "clock", "random", "metrics",
+];
 const HOOKS: &str = "request-hook, attempt-hook, outcome-hook, response-hook";
 
 /// A policy's code, ready to be instantiated.

@@ -88,14 +88,16 @@ pub enum OnFault {
 pub enum Grant {
     Limits,
     Breakers,
+    Kv,
     Cache,
     Upstreams,
 }
 
 impl Grant {
-    pub const ALL: [Grant; 4] = [
+    pub const ALL: [Grant; 5] = [
         Grant::Limits,
         Grant::Breakers,
+        Grant::Kv,
         Grant::Cache,
         Grant::Upstreams,
     ];
@@ -105,6 +107,7 @@ impl Grant {
         match self {
             Grant::Limits => "limits",
             Grant::Breakers => "breakers",
+            Grant::Kv => "kv",
             Grant::Cache => "cache",
             Grant::Upstreams => "upstreams",
         }
@@ -118,8 +121,12 @@ impl fmt::Display for Grant {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be granted; there are: limits, breakers, cache, upstreams")]
+#[error("{0:?} cannot be granted; there are: {there}", there = names())]
 pub struct UnknownGrant(String);
+
+fn names() -> String {
+    Grant::ALL.map(Grant::name).join(", ")
+}
 
 impl FromStr for Grant {
     type Err = UnknownGrant;
@@ -145,6 +152,8 @@ pub struct PolicySpec {
     pub on_fault: OnFault,
     /// Policies with the same scope share their limiters, gates and breakers. None: the policy's own.
     pub shared_scope: Option<String>,
+    /// Names of key-value stores that are not the policy's own, but shared by all policies that list them.
+    pub kv_shared: Vec<String>,
 }
 
 impl PolicySpec {
@@ -158,6 +167,7 @@ impl PolicySpec {
             limits: Limits::default(),
             on_fault: OnFault::default(),
             shared_scope: None,
+            kv_shared: Vec::new(),
         }
     }
 
@@ -203,9 +213,10 @@ mod tests {
         for grant in Grant::ALL {
             assert_eq!(grant.name().parse(), Ok(grant));
         }
-        assert_eq!(
-            "kv".parse::<Grant>().unwrap_err().to_string(),
-            "\"kv\" cannot be granted; there are: limits, breakers, cache, upstreams"
+        let refused = "files".parse::<Grant>().unwrap_err().to_string();
+        assert!(
+            refused.starts_with("\"files\" cannot be granted; there are: limits, breakers, kv, "),
+            "{refused}"
         );
     }
 

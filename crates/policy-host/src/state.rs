@@ -10,10 +10,11 @@ use wasmtime::component::ResourceTable;
 use crate::clock::Clock;
 use crate::error::HostRefusal;
 use crate::exchange::ExchangeContext;
-use crate::primitives::Primitives;
+use crate::host::metrics::MAX_OBSERVATIONS_PER_CALL;
+use crate::primitives::{Meter, Primitives};
 use crate::services::Services;
 
-/// Handles of limiters, gates and breakers that one instance may hold: they are defined once, when it is configured.
+/// Handles of limiters, gates, breakers and stores that one instance may hold: they are defined once, when it is configured.
 const MAX_HANDLES: usize = 192;
 /// Bytes a guest may have the host allocate for the arguments of one of its calls: a large response with its headers.
 pub(crate) const HOST_CALL_BYTES: usize = 4 << 20;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<str>,
     /// Under which the policy's primitives are found.
     pub(crate) scope: String,
+    /// Names of stores that are not the policy's own.
+    pub(crate) kv_shared: Vec<String>,
     pub(crate) primitives: Arc<Primitives>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) services: Services,
@@ -39,7 +42,11 @@ pub(crate) struct HostState {
     pub(crate) exchange: ExchangeContext,
     pub(crate) handles: ResourceTable,
     pub(crate) shared: Arc<Shared>,
+    /// What it defined, by the numbers that it uses.
+    pub(crate) meters: Vec<Arc<Meter>>,
     pub(crate) log: LogBudget,
+    /// How many more times this call may observe a histogram.
+    pub(crate) observations_left: u32,
     pub(crate) memory: MemoryBudget,
 }
 
@@ -51,7 +58,9 @@ impl HostState {
             exchange: ExchangeContext::vacant(),
             handles,
             shared,
+            meters: Vec::new(),
             log: LogBudget::default(),
+            observations_left: MAX_OBSERVATIONS_PER_CALL,
             memory: MemoryBudget {
                 limit: memory_bytes,
                 used: 0,
@@ -71,6 +80,7 @@ impl HostState {
 
     pub(crate) fn begin_call(&mut self) {
         self.log = LogBudget::default();
+        self.observations_left = MAX_OBSERVATIONS_PER_CALL;
         self.memory.refused = false;
     }
 }

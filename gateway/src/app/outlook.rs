@@ -83,6 +83,18 @@ impl View {
     }
 }
 
+impl View {
+    fn stores(&self) {
+        for store in self.policies.primitives.store_sizes() {
+            let policy = store.scope.unwrap_or_else(|| "*".to_owned());
+            let labels = [("policy", policy), ("store", store.name)];
+            metrics::gauge!("gateway_policy_kv_entries", &labels).set(store.entries as f64);
+            metrics::gauge!("gateway_policy_kv_bytes", &labels).set(store.bytes as f64);
+            metrics::counter!("gateway_policy_kv_evictions_total", &labels).absolute(store.evicted);
+        }
+    }
+}
+
 impl Outlook for View {
     fn is_ready(&self) -> bool {
         self.gateway.is_ready()
@@ -115,6 +127,7 @@ impl Outlook for View {
             metrics::gauge!("gateway_policy_set_aside", "policy" => stats.policy)
                 .set(f64::from(u8::from(stats.set_aside)));
         }
+        self.stores();
         for name in self.gateway.upstreams.names() {
             let Ok(stats) = self.gateway.upstreams.stats_of(&name) else {
                 continue;

@@ -78,6 +78,7 @@ pub(super) struct RawLimits {
     pub max_body_bytes: Option<Size>,
     pub h2_max_streams: Option<Spanned<u64>>,
     pub h2_max_resets: Option<Spanned<u64>>,
+    pub kv_max_bytes: Option<Spanned<Size>>,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +133,8 @@ pub(super) struct RawPolicy {
     pub module: String,
     #[serde(default)]
     pub grants: Vec<Text>,
+    #[serde(default)]
+    pub kv_shared: Vec<Text>,
     pub config: Option<Spanned<toml::Table>>,
     pub on_fault: Option<Text>,
     pub fuel: Option<Spanned<u64>>,

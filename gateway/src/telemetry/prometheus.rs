@@ -1,6 +1,6 @@
 //! The recorder behind the `metrics` crate, and its text for `/metrics`. No listener of its own: the admin one serves it.
 //!
-//! Names: `gateway_<area>_<noun>_<unit>[_total]`.
+//! Names: `gateway_<area>_<noun>_<unit>[_total]`; those of policies begin with `policy_<policy>_`.
 
 use std::time::Duration;
 
@@ -28,6 +28,26 @@ const BYTES: [f64; 8] = [
 /// Counts of things in one batch.
 const SIZES: [f64; 12] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0,
+];
+
+/// For histograms whose name says nothing: those that policies define, of whatever.
+const ANYTHING: [f64; 16] = [
+    0.001,
+    0.01,
+    0.1,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    1000.0,
+    10_000.0,
+    100_000.0,
+    1_000_000.0,
 ];
 
 /// Samples of histograms are gathered between scrapes; without this a gateway that nobody scrapes would keep them all.
@@ -73,6 +93,7 @@ pub fn install_metrics() -> Result<MetricsHandle, MetricsError> {
 
 fn builder() -> Result<PrometheusBuilder, MetricsError> {
     Ok(PrometheusBuilder::new()
+        .set_buckets(&ANYTHING)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES)?)
@@ -131,6 +152,21 @@ fn describe() {
         "Bytes of stored responses"
     );
     describe_gauge!("gateway_cache_objects", Count, "Stored responses");
+    describe_gauge!(
+        "gateway_policy_kv_entries",
+        Count,
+        "Entries of policies' key-value stores"
+    );
+    describe_gauge!(
+        "gateway_policy_kv_bytes",
+        Bytes,
+        "Memory of policies' key-value stores"
+    );
+    describe_counter!(
+        "gateway_policy_kv_evictions_total",
+        Count,
+        "Entries of policies' key-value stores that were dropped before their time, to make room"
+    );
     describe_counter!(
         "gateway_cache_evictions_total",
         Count,

@@ -22,6 +22,7 @@ pub(super) fn define_error(error: &DefineError) -> Error {
     match error {
         DefineError::Name | DefineError::Spec(_) => Error::Invalid,
         DefineError::TooMany => Error::Limit,
+        DefineError::Conflict => Error::Conflict,
     }
 }
 

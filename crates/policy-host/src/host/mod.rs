@@ -5,8 +5,10 @@ mod cache;
 mod clock;
 pub(crate) mod convert;
 mod fields;
+pub(crate) mod kv;
 pub(crate) mod limits;
 pub(crate) mod log;
+pub(crate) mod metrics;
 mod random;
 mod request;
 mod response;
@@ -25,7 +27,8 @@ pub(crate) fn link_basics(linker: &mut Linker<HostState>) -> wasmtime::Result<()
     policy::response::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
     policy::log::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
     policy::clock::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
-    policy::random::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+    policy::random::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    policy::metrics::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
 }
 
 pub(crate) fn link_grant(linker: &mut Linker<HostState>, grant: Grant) -> wasmtime::Result<()> {
@@ -39,6 +42,7 @@ pub(crate) fn link_grant(linker: &mut Linker<HostState>, grant: Grant) -> wasmti
         Grant::Cache => {
             policy::cache::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
         }
+        Grant::Kv => policy::kv::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state),
         Grant::Upstreams => {
             policy::upstreams::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
         }

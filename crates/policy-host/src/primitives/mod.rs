@@ -1,4 +1,4 @@
-//! The state that policies share: limiters, gates, breakers. It is right across threads and instances, and outlives a swap of the
+//! The state that policies share: limiters, gates, breakers, key-value stores, metrics. It is right across threads and instances, and outlives a swap of the
 //! policies. A policy names its primitives and says what they enforce; the operator's caps bound how much there can be.
 //!
 //! Invariant: one decision is one atomic step; no guest ever loops on a compare-and-swap.
@@ -7,7 +7,9 @@ mod breaker;
 mod circuit;
 mod gate;
 mod key;
+mod kv;
 mod limiter;
+mod meters;
 mod rate;
 mod registry;
 mod table;
@@ -15,12 +17,14 @@ mod table;
 pub use breaker::{BreakerSnapshot, KeySnapshot};
 pub use circuit::CircuitState;
 
-pub use registry::{PrimitiveCaps, Primitives};
+pub use registry::{PrimitiveCaps, Primitives, StoreSize};
 
 pub(crate) use breaker::{Breaker, Permit};
 pub(crate) use circuit::{Admission, RawCircuitSpec, Settlement};
 pub(crate) use gate::{Gate, GatePlace};
+pub(crate) use kv::{KvError, KvStore};
 pub(crate) use limiter::{Limiter, Share, take_all};
+pub(crate) use meters::{MAX_METERS, Meter, MeterKind, MeterSpec, Series};
 pub(crate) use rate::{Algorithm, RateSpec, RateVerdict};
 pub(crate) use registry::DefineError;
 

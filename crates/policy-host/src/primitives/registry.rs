@@ -12,7 +12,9 @@ use super::SpecError;
 use super::breaker::{Breaker, BreakerSnapshot};
 use super::circuit::{CircuitSpec, RawCircuitSpec};
 use super::gate::Gate;
+use super::kv::{KvCaps, KvStore};
 use super::limiter::Limiter;
+use super::meters::Meters;
 use super::rate::RateSpec;
 
 /// One name: what a person would write.
@@ -27,6 +29,14 @@ pub struct PrimitiveCaps {
     pub names_per_scope: usize,
     /// Keys of one limiter; about 100 bytes each when in use.
     pub keys_per_limiter: usize,
+    /// Key-value stores of one policy. Shared ones are the operator's to declare, and not counted.
+    pub stores_per_scope: usize,
+    /// Entries of one store.
+    pub kv_entries: usize,
+    /// One store's memory: values, and what an entry costs beside (about 200 bytes).
+    pub kv_max_bytes: usize,
+    pub kv_key_bytes: usize,
+    pub kv_value_bytes: usize,
 }
 
 impl Default for PrimitiveCaps {
@@ -34,6 +44,11 @@ impl Default for PrimitiveCaps {
         Self {
             names_per_scope: 64,
             keys_per_limiter: 65_536,
+            stores_per_scope: 8,
+            kv_entries: 65_536,
+            kv_max_bytes: 16 << 20,
+            kv_key_bytes: 256,
+            kv_value_bytes: 64 * 1024,
         }
     }
 }
@@ -45,8 +60,10 @@ pub enum DefineError {
     Name,
     #[error(transparent)]
     Spec(#[from] SpecError),
-    #[error("this policy has as many of these as it may (`names_per_scope`)")]
+    #[error("this policy has as many of these as it may")]
     TooMany,
+    #[error("the name is taken, by another kind of metric or by another policy")]
+    Conflict,
 }
 
 /// The shared state of all policies. One for the life of the process.
@@ -56,6 +73,23 @@ pub struct Primitives {
     limiters: Mutex<Named<Limiter>>,
     gates: Mutex<Named<Gate>>,
     breakers: Mutex<Named<Breaker>>,
+    stores: Mutex<Named<KvStore>>,
+    meters: Meters,
+}
+
+/// No policy's scope: a slash is in none of their names, and what stands before it is not what stands before that of shared limits.
+const SHARED_STORES: &str = "kv/shared";
+
+/// A key-value store, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSize {
+    /// The policy it belongs to; None: shared.
+    pub scope: Option<String>,
+    pub name: String,
+    pub entries: usize,
+    pub bytes: usize,
+    /// Entries that went before their time, to make room.
+    pub evicted: u64,
 }
 
 type Named<T> = HashMap<Box<str>, HashMap<Box<str>, Vec<Arc<T>>>>;
@@ -68,6 +102,8 @@ impl Primitives {
             limiters: Mutex::default(),
             gates: Mutex::default(),
             breakers: Mutex::default(),
+            stores: Mutex::default(),
+            meters: Meters::default(),
         })
     }
 
@@ -79,8 +115,8 @@ impl Primitives {
     ) -> Result<Arc<Limiter>, DefineError> {
         self.define(
             &self.limiters,
-            scope,
-            name,
+            self.caps.names_per_scope,
+            (scope, name),
             |old| *old.spec() == spec,
             || {
                 Limiter::new(
@@ -103,8 +139,8 @@ impl Primitives {
         }
         self.define(
             &self.gates,
-            scope,
-            name,
+            self.caps.names_per_scope,
+            (scope, name),
             |old| old.limit() == limit,
             || Gate::new(limit),
         )
@@ -119,11 +155,37 @@ impl Primitives {
         let spec = CircuitSpec::new(raw)?;
         self.define(
             &self.breakers,
-            scope,
-            name,
+            self.caps.names_per_scope,
+            (scope, name),
             |old| *old.spec() == spec,
             || Breaker::new(spec),
         )
+    }
+
+    /// The store of this name; without a scope the one that all who were granted it share.
+    pub(crate) fn store(
+        &self,
+        scope: Option<&str>,
+        name: &str,
+    ) -> Result<Arc<KvStore>, DefineError> {
+        let caps = KvCaps {
+            entries: self.caps.kv_entries,
+            bytes: self.caps.kv_max_bytes,
+            key_bytes: self.caps.kv_key_bytes,
+            value_bytes: self.caps.kv_value_bytes,
+        };
+        let most = scope.map_or(usize::MAX, |_| self.caps.stores_per_scope);
+        self.define(
+            &self.stores,
+            most,
+            (scope.unwrap_or(SHARED_STORES), name),
+            |_| true,
+            || KvStore::new(caps),
+        )
+    }
+
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// The variants of one name are kept while an instance holds them, so that during a swap the old chain and the new one each find
@@ -131,8 +193,8 @@ impl Primitives {
     fn define<T>(
         &self,
         all: &Mutex<Named<T>>,
-        scope: &str,
-        name: &str,
+        most: usize,
+        (scope, name): (&str, &str),
         same: impl Fn(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> Result<Arc<T>, DefineError> {
@@ -144,7 +206,7 @@ impl Primitives {
         let count = mine.len();
         let variants = match mine.entry(name.into()) {
             Entry::Occupied(variants) => variants.into_mut(),
-            Entry::Vacant(_) if count >= self.caps.names_per_scope => {
+            Entry::Vacant(_) if count >= most => {
                 return Err(DefineError::TooMany);
             }
             Entry::Vacant(variants) => variants.insert(Vec::new()),
@@ -194,6 +256,25 @@ impl Primitives {
             }
         }
         found.sort();
+        found
+    }
+
+    /// The key-value stores, in order.
+    pub fn store_sizes(&self) -> Vec<StoreSize> {
+        let mut found = Vec::new();
+        for (scope, names) in self.stores.lock().iter() {
+            for (name, stores) in names {
+                let size = stores.last().map(|store| store.size()).unwrap_or_default();
+                found.push(StoreSize {
+                    scope: (**scope != *SHARED_STORES).then(|| scope.to_string()),
+                    name: name.to_string(),
+                    entries: size.entries,
+                    bytes: size.bytes,
+                    evicted: size.evicted,
+                });
+            }
+        }
+        found.sort_by(|a, b| (&a.scope, &a.name).cmp(&(&b.scope, &b.name)));
         found
     }
 }

@@ -50,6 +50,9 @@ pub(super) fn limits(raw: &RawLimits, fields: &mut Fields<'_>) -> LimitsConfig {
         max_body_bytes: raw.max_body_bytes.map_or(64 * MIB, |size| size.0),
         h2_max_streams: fields.count(raw.h2_max_streams.as_ref(), 100, 1..=10_000) as u32,
         h2_max_resets: fields.count(raw.h2_max_resets.as_ref(), 50, 1..=10_000) as usize,
+        // The largest value with its entry fits in 128 KiB.
+        kv_max_bytes: fields.size(raw.kv_max_bytes.as_ref(), 16 * MIB, 128 * KIB..=64 * GIB)
+            as usize,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `[[policy]]`: modules, grants, and the policy's own table as JSON.
 
+use policy_host::Grant;
 use toml::Spanned;
 
 use super::fields::Fields;
@@ -7,18 +8,20 @@ use crate::config::raw::RawPolicy;
 use crate::config::report::Problem;
 use crate::config::{OnFault, PolicyConfig};
 
-/// Capabilities that can be granted: the contract's interfaces of the same names.
-const GRANTS: [&str; 4] = ["limits", "breakers", "cache", "upstreams"];
+/// Shared stores of one policy: each is a name that somebody wrote for a purpose.
+const MAX_SHARED_STORES: usize = 16;
 /// A component with no memory to speak of up to one that holds a language runtime.
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
 
 pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Option<PolicyConfig> {
     let raw = policy.get_ref();
+    let known = Grant::ALL.map(Grant::name);
     for grant in &raw.grants {
-        if !GRANTS.contains(&grant.get_ref().as_str()) {
-            fields.unknown(grant, "grant", &GRANTS);
+        if !known.contains(&grant.get_ref().as_str()) {
+            fields.unknown(grant, "grant", &known);
         }
     }
+    shared_stores(raw, fields);
     let on_fault = fields.word(
         raw.on_fault.as_ref(),
         &[("deny", OnFault::Deny), ("skip", OnFault::Skip)],
@@ -36,12 +39,35 @@ pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Opt
         name: raw.name.get_ref().clone(),
         module: fields.path(&raw.module),
         grants: texts(&raw.grants),
+        kv_shared: texts(&raw.kv_shared),
         config_json: config_json(raw, fields),
         on_fault,
         fuel,
         max_memory_bytes: memory,
         deadline: raw.deadline.map(|span| span.0),
     })
+}
+
+fn shared_stores(raw: &RawPolicy, fields: &mut Fields<'_>) {
+    for store in &raw.kv_shared {
+        fields.name(store);
+    }
+    let granted = raw
+        .grants
+        .iter()
+        .any(|grant| grant.get_ref() == Grant::Kv.name());
+    if let Some(first) = raw.kv_shared.first().filter(|_| !granted) {
+        fields.problem(
+            Problem::new(first.span(), "this policy is not granted any store")
+                .help("add \"kv\" to its grants"),
+        );
+    }
+    if let Some(over) = raw.kv_shared.get(MAX_SHARED_STORES) {
+        fields.problem(Problem::new(
+            over.span(),
+            format!("a policy may share at most {MAX_SHARED_STORES} stores"),
+        ));
+    }
 }
 
 fn config_json(raw: &RawPolicy, fields: &mut Fields<'_>) -> String {
