@@ -1,7 +1,7 @@
 //! Directives to the host's cache. The store obeys RFC 9111: these narrow it, or fill in what the origin left open.
 
-use crate::Period;
 use crate::bindings::veilgate::policy::cache;
+use crate::{Period, StatusSet};
 
 /// How long a response may be served, fresh and then stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,11 @@ pub fn bypass() {
 /// Do not store this response.
 pub fn no_store() {
     cache::no_store();
+}
+
+/// Store only responses with these statuses (none: any). Said in `on_request`, it saves the response hook.
+pub fn store_only(statuses: &StatusSet) {
+    cache::store_only(&statuses.ranges());
 }
 
 /// Store this response for so long, where the origin did not forbid it.

@@ -6,27 +6,16 @@ use crate::ConfigError;
 use crate::bindings::veilgate::policy::limits;
 
 pub use crate::bindings::veilgate::policy::types::Error;
-pub use limits::{Algorithm, Gate, Limiter, Spec, Verdict};
-
-/// One part of a decision over several limiters.
-#[derive(Debug)]
-pub struct Share<'a> {
-    pub limiter: &'a Limiter,
-    pub key: String,
-    pub cost: u64,
-}
+pub use limits::{Algorithm, Gate, Limiter, Share, Spec, Verdict};
 
 /// Takes from all of them or from none; the verdict is the tightest one.
 pub fn take_all(shares: &[Share<'_>]) -> Verdict {
-    let shares: Vec<limits::Share<'_>> = shares
-        .iter()
-        .map(|share| limits::Share {
-            limiter: share.limiter,
-            key: share.key.clone(),
-            cost: share.cost,
-        })
-        .collect();
-    limits::take_all(&shares)
+    limits::take_all(shares)
+}
+
+/// The same, with a verdict for each, in their order.
+pub fn take_each(shares: &[Share<'_>]) -> Vec<Verdict> {
+    limits::take_each(shares)
 }
 
 /// Defines a limiter; an error names `key`, the setting that it comes from.

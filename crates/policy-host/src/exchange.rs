@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::sync::Arc;
 
 use edge_types::Digest;
@@ -98,10 +98,20 @@ pub struct CacheDirectives {
     pub bypass: bool,
     pub store: Option<StoreDirective>,
     pub no_store: bool,
+    /// Only responses with one of these statuses are stored; empty: any.
+    pub store_only: Vec<RangeInclusive<u16>>,
     /// How long after it went stale a response may still be served when the upstream fails or a policy gives up.
     pub stale_if_error_ms: Option<u64>,
     /// By which what is stored can be purged.
     pub tags: Vec<String>,
+}
+
+impl CacheDirectives {
+    /// Whether a policy keeps a response with this status out of the store.
+    pub fn refuses(&self, status: StatusCode) -> bool {
+        let listed = |range: &RangeInclusive<u16>| range.contains(&status.as_u16());
+        self.no_store || !(self.store_only.is_empty() || self.store_only.iter().any(listed))
+    }
 }
 
 /// What of the request's body is part of the cache key.

@@ -9,6 +9,9 @@ use crate::exchange::{
 };
 use crate::state::HostState;
 
+/// Of one `store-only`: a few classes of statuses.
+const MAX_STATUS_RANGES: usize = 16;
+
 impl Host for HostState {
     /// A part that did not fit would make two answers share a key: over the limit the call ends.
     fn key_add(&mut self, part: String) -> wasmtime::Result<()> {
@@ -54,6 +57,14 @@ impl Host for HostState {
 
     fn no_store(&mut self) -> wasmtime::Result<()> {
         self.exchange.cache.no_store = true;
+        Ok(())
+    }
+
+    fn store_only(&mut self, statuses: Vec<(u16, u16)>) -> wasmtime::Result<()> {
+        if statuses.len() > MAX_STATUS_RANGES {
+            return Err(HostRefusal("more than 16 ranges of statuses to store").into());
+        }
+        self.exchange.cache.store_only = statuses.into_iter().map(|(from, to)| from..=to).collect();
         Ok(())
     }
 

@@ -166,22 +166,32 @@ impl HostGate for HostState {
     }
 }
 
-impl Host for HostState {
-    fn take_all(&mut self, shares: Vec<Share>) -> wasmtime::Result<Verdict> {
-        if shares.len() > MAX_SHARES {
-            return Err(HostRefusal("more than 16 shares in one take-all").into());
+impl HostState {
+    fn shares<'s>(&'s self, shares: &'s [Share]) -> wasmtime::Result<Vec<primitives::Share<'s>>> {
+        if shares.is_empty() || shares.len() > MAX_SHARES {
+            return Err(HostRefusal("shares to take at once: none, or more than 16").into());
         }
-        let mut taken = Vec::with_capacity(shares.len());
-        for share in &shares {
-            taken.push(primitives::Share {
+        let share = |share: &'s Share| {
+            Ok(primitives::Share {
                 limiter: self.limiter(&share.limiter)?,
                 key: &share.key,
                 cost: share.cost,
-            });
-        }
-        let tightest = primitives::take_all(&taken, self.now_ns());
+            })
+        };
+        shares.iter().map(share).collect()
+    }
+}
+
+impl Host for HostState {
+    fn take_all(&mut self, shares: Vec<Share>) -> wasmtime::Result<Verdict> {
+        let tightest = primitives::take_all(&self.shares(&shares)?, self.now_ns());
         tightest
             .map(verdict)
             .ok_or_else(|| HostRefusal("take-all of nothing").into())
+    }
+
+    fn take_each(&mut self, shares: Vec<Share>) -> wasmtime::Result<Vec<Verdict>> {
+        let verdicts = primitives::take_each(&self.shares(&shares)?, self.now_ns());
+        Ok(verdicts.into_iter().map(verdict).collect())
     }
 }

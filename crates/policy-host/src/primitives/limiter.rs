@@ -108,6 +108,14 @@ impl Limiter {
 /// All or none, atomically: every shard involved is locked, in one order for everyone, so that no two calls can wait for each other.
 /// The verdict is the tightest: the refusal, or what has least left. None if `shares` is empty.
 pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict> {
+    let verdicts = take_each(shares, now_ns);
+    let refused = verdicts.iter().find(|verdict| !verdict.allowed);
+    let tightest = || verdicts.iter().min_by_key(|verdict| verdict.remaining);
+    refused.or_else(tightest).copied()
+}
+
+/// The same, with a verdict for each share. If one is refused, the others say where they stand.
+pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Vec<RateVerdict> {
     let keys: Vec<KeyHash> = shares
         .iter()
         .map(|share| share.limiter.hasher.hash(share.key))
@@ -120,28 +128,39 @@ pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict>
         .iter()
         .map(|&at| shares[at].limiter.shards[keys[at].shard(SHARDS)].lock())
         .collect();
+    // The place is in `order`: every place of `shares` is.
+    let lock_of = |at: usize| order.partition_point(|&other| place(other) < place(at));
 
-    let mut undo: Vec<(usize, usize, RateState)> = Vec::with_capacity(shares.len());
-    let mut tightest: Option<RateVerdict> = None;
+    let mut before: Vec<RateState> = Vec::with_capacity(shares.len());
+    let mut verdicts: Vec<RateVerdict> = Vec::with_capacity(shares.len());
     for (at, share) in shares.iter().enumerate() {
-        // The place is in `order`: every place of `shares` is.
-        let lock = order.partition_point(|&other| place(other) < place(at));
-        let before = *share.limiter.entry(&mut locks[lock], keys[at], now_ns);
-        let verdict = share
-            .limiter
-            .take_in(&mut locks[lock], keys[at], share.cost, now_ns);
-        if !verdict.allowed {
-            for (lock, at, before) in undo.into_iter().rev() {
-                *shares[at].limiter.entry(&mut locks[lock], keys[at], now_ns) = before;
-            }
-            return Some(verdict);
-        }
-        undo.push((lock, at, before));
-        if tightest.is_none_or(|tightest| verdict.remaining < tightest.remaining) {
-            tightest = Some(verdict);
+        let table = &mut locks[lock_of(at)];
+        before.push(*share.limiter.entry(table, keys[at], now_ns));
+        verdicts.push(share.limiter.take_in(table, keys[at], share.cost, now_ns));
+        if !verdicts[at].allowed {
+            break;
         }
     }
-    tightest
+    if verdicts.iter().all(|verdict| verdict.allowed) {
+        return verdicts;
+    }
+    for (at, state) in before.into_iter().enumerate().rev() {
+        *shares[at]
+            .limiter
+            .entry(&mut locks[lock_of(at)], keys[at], now_ns) = state;
+    }
+    let stands = |(at, share): (usize, &Share<'_>)| {
+        let limiter = share.limiter;
+        let state = *limiter.entry(&mut locks[lock_of(at)], keys[at], now_ns);
+        let (_, alone) = state.take(&limiter.spec, now_ns, share.cost);
+        match (alone.allowed, verdicts.get(at)) {
+            // Refused only for what an earlier share of the same key had taken.
+            (true, Some(verdict)) if !verdict.allowed => *verdict,
+            (true, _) => state.peek(&limiter.spec, now_ns),
+            (false, _) => alone,
+        }
+    };
+    shares.iter().enumerate().map(stands).collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(crate) use breaker::{Breaker, Permit};
 pub(crate) use circuit::{Admission, RawCircuitSpec, Settlement};
 pub(crate) use gate::{Gate, GatePlace};
 pub(crate) use kv::{KvError, KvStore};
-pub(crate) use limiter::{Limiter, Share, take_all};
+pub(crate) use limiter::{Limiter, Share, take_all, take_each};
 pub(crate) use meters::{MAX_METERS, Meter, MeterKind, MeterSpec, Series};
 pub(crate) use rate::{Algorithm, RateSpec, RateVerdict};
 pub(crate) use registry::DefineError;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_cache::Override;
 use policy_host::CacheDirectives;
 use tokio::time::Instant;
@@ -94,12 +94,13 @@ pub(in super::super) fn finish(
     fill: Fill,
     response: Response<Body>,
 ) -> Response<Body> {
-    let (response, status) = fill.finish(response, &directives(&stage.context.cache));
+    let said = directives(&stage.context.cache, response.status());
+    let (response, status) = fill.finish(response, &said);
     stage.account.summary.cache = status.label();
     response
 }
 
-fn directives(said: &CacheDirectives) -> Directives {
+fn directives(said: &CacheDirectives, status: StatusCode) -> Directives {
     let store = said.store.map(|store| Override {
         ttl: Duration::from_millis(store.ttl_ms),
         stale_while_revalidate: Duration::from_millis(store.stale_while_revalidate_ms),
@@ -107,7 +108,7 @@ fn directives(said: &CacheDirectives) -> Directives {
     });
     Directives {
         store,
-        no_store: said.no_store,
+        no_store: said.refuses(status),
     }
 }
 

@@ -144,3 +144,23 @@ fn peeking_makes_no_entry() {
     limiter.settle("k", 2, 0);
     assert_eq!(limiter.peek("k", 0).remaining, 3);
 }
+
+#[test]
+fn every_share_is_told_where_it_stands_taken_or_not() {
+    let (small, large) = (limiter(1, 1), limiter(2, 10));
+    let each = |cost| {
+        let share = |limiter, cost| Share {
+            limiter,
+            key: "k",
+            cost,
+        };
+        let verdicts = take_each(&[share(&large, cost), share(&small, 1)], 0);
+        verdicts
+            .iter()
+            .map(|verdict| (verdict.allowed, verdict.remaining))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(each(3), [(true, 7), (true, 0)]);
+    assert_eq!(each(3), [(true, 7), (false, 0)], "nothing was taken");
+    assert_eq!(each(8), [(false, 7), (false, 0)], "both are refused");
+}
