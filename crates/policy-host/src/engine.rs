@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::artifacts::Artifacts;
 use crate::compile::Compiler;
 use crate::error::{HostError, LoadError};
 use crate::host;
@@ -38,8 +39,15 @@ impl PolicyHost {
         let mut basics = Linker::new(&engine);
         host::link_basics(&mut basics).map_err(failed)?;
         let ticker = Ticker::start(&engine, config.tick).map_err(HostError::Ticker)?;
+        let artifacts = config.artifacts.as_ref().and_then(|dir| {
+            Artifacts::open(dir, &engine)
+                .inspect_err(|error| {
+                    tracing::warn!(target: "policy", %error, "compiled modules are not stored");
+                })
+                .ok()
+        });
         Ok(Self {
-            compiler: Compiler::new(engine, config.max_policies),
+            compiler: Compiler::new(engine, config.max_policies, artifacts),
             basics,
             ticker,
             config,

@@ -5,8 +5,10 @@
 //! what happens then (`OnFault`). What it holds (permits, places in gates) is given back by the host. No call waits for anything but
 //! the guest itself.
 
+mod artifacts;
 mod attrs;
 mod bindings;
+mod bulk;
 mod chain;
 mod clock;
 mod compile;
@@ -22,6 +24,7 @@ mod module;
 mod permits;
 mod policy;
 mod pool;
+mod precompiled;
 mod primitives;
 mod query;
 mod services;
@@ -30,6 +33,7 @@ mod state;
 mod ticker;
 mod upstream;
 
+pub use artifacts::{ArtifactDir, ArtifactsError};
 pub use attrs::Attrs;
 pub use chain::Chain;
 pub use clock::{Clock, ManualClock, SystemClock};

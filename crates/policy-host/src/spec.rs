@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::artifacts::ArtifactDir;
 use crate::clock::{Clock, SystemClock};
 use crate::health::FaultRule;
 use crate::services::Services;
@@ -30,6 +31,8 @@ pub struct HostConfig {
     /// The most that any one policy's `Limits::memory_bytes` can be.
     pub max_memory_bytes: usize,
     pub max_module_bytes: usize,
+    /// Where compiled modules are kept for the next process; None: they are compiled anew.
+    pub artifacts: Option<ArtifactDir>,
     /// How exactly deadlines are kept; the host's thread wakes this often.
     pub tick: Duration,
     pub fault_rule: FaultRule,
@@ -44,6 +47,7 @@ impl Default for HostConfig {
             max_policies: 32,
             max_memory_bytes: 64 << 20,
             max_module_bytes: 32 << 20,
+            artifacts: None,
             tick: Duration::from_millis(10),
             fault_rule: FaultRule::default(),
             clock: Arc::new(SystemClock::new()),
