@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use policy_host::Pin;
+
 mod check;
 mod raw;
 pub(crate) mod report;
@@ -28,6 +30,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub upstreams: Vec<UpstreamConfig>,
     pub policies: Vec<PolicyConfig>,
+    pub policy_host: PolicyHostConfig,
     pub routes: Vec<RouteConfig>,
     pub cache: Option<CacheConfig>,
     pub fhe: Option<FheConfig>,
@@ -177,11 +180,21 @@ pub struct HealthConfig {
     pub unhealthy_after: u32,
 }
 
+/// `[policies]`: what all policies have in common.
+#[derive(Debug, Clone)]
+pub struct PolicyHostConfig {
+    /// Where compiled modules are kept; `None` for nowhere.
+    pub cache_dir: Option<PathBuf>,
+    pub cache_bytes: u64,
+}
+
 /// `[[policy]]`: a Wasm module with its grants and its own configuration.
 #[derive(Debug, Clone)]
 pub struct PolicyConfig {
     pub name: String,
     pub module: PathBuf,
+    /// The module's digest; another module is refused.
+    pub digest: Option<Pin>,
     /// Capabilities by name.
     pub grants: Vec<String>,
     /// Key-value stores that all policies share that list them.

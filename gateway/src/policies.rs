@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use policy_host::{
-    Chain, Clock, Grant, HostConfig, HostError, Limits, LoadError, OnFault, Policy, PolicyHost,
-    PolicySpec, PrimitiveCaps, Primitives, SystemClock,
+    ArtifactDir, Chain, Clock, Grant, HostConfig, HostError, Limits, LoadError, OnFault, Pin,
+    Policy, PolicyHost, PolicySpec, PrimitiveCaps, Primitives, SystemClock,
 };
 
 use crate::config::{self, Config, PolicyConfig};
@@ -29,9 +29,16 @@ pub enum PolicyError {
     Spec { policy: String, reason: String },
 }
 
+/// A policy, and which module it is.
+#[derive(Clone)]
+pub struct Loaded {
+    pub policy: Arc<Policy>,
+    pub digest: Pin,
+}
+
 /// All policies, by name, and what they share. Keeps the host, whose thread watches over deadlines.
 pub struct Policies {
-    by_name: HashMap<String, Arc<Policy>>,
+    by_name: HashMap<String, Loaded>,
     pub primitives: Arc<Primitives>,
     /// The one that breakers count with.
     pub clock: Arc<dyn Clock>,
@@ -57,7 +64,10 @@ impl Policies {
         let host = PolicyHost::new(host_config(config, clock.clone()))?;
         let mut by_name = HashMap::new();
         for policy in &config.policies {
-            by_name.insert(policy.name.clone(), host.load(spec(policy)?, &primitives)?);
+            let spec = spec(policy)?;
+            let digest = Pin::blake3(&spec.wasm);
+            let policy = host.load(spec, &primitives)?;
+            by_name.insert(policy.name().to_owned(), Loaded { policy, digest });
         }
         Ok(Self {
             by_name,
@@ -70,7 +80,7 @@ impl Policies {
     /// The routes with their chains. A chain that names an unknown policy cannot be: the config was checked.
     pub fn routes(&self, config: &Config) -> Routes {
         let route = |route: &config::RouteConfig| {
-            let named = |name: &String| self.by_name.get(name).cloned();
+            let named = |name: &String| self.by_name.get(name).map(|loaded| loaded.policy.clone());
             let grants = |name: &String| {
                 config
                     .policies
@@ -96,7 +106,12 @@ impl Policies {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
-        self.by_name.values()
+        self.by_name.values().map(|loaded| &loaded.policy)
+    }
+
+    /// None: there is no such policy.
+    pub fn digest(&self, name: &str) -> Option<Pin> {
+        self.by_name.get(name).map(|loaded| loaded.digest)
     }
 }
 
@@ -114,6 +129,14 @@ fn host_config(config: &Config, clock: Arc<dyn Clock>) -> HostConfig {
         workers: config.server.workers.unwrap_or(defaults.workers),
         max_policies: config.policies.len().max(1),
         max_memory_bytes: defaults.max_memory_bytes.max(largest),
+        artifacts: config
+            .policy_host
+            .cache_dir
+            .as_ref()
+            .map(|dir| ArtifactDir {
+                path: dir.clone(),
+                max_bytes: config.policy_host.cache_bytes,
+            }),
         clock,
         ..defaults
     }
@@ -135,6 +158,7 @@ fn spec(policy: &PolicyConfig) -> Result<PolicySpec, PolicyError> {
     let mut spec = PolicySpec::new(policy.name.clone(), wasm);
     spec.grants = policy.grants.iter().map(grant).collect::<Result<_, _>>()?;
     spec.kv_shared.clone_from(&policy.kv_shared);
+    spec.pin = policy.digest;
     spec.config_json.clone_from(&policy.config_json);
     spec.on_fault = match policy.on_fault {
         config::OnFault::Deny => OnFault::Deny,

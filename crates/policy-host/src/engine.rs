@@ -75,6 +75,16 @@ impl PolicyHost {
                 limit,
             });
         }
+        if let Some(expected) = spec.pin {
+            let found = expected.same_hash_of(&spec.wasm);
+            if found != expected {
+                return Err(LoadError::OtherDigest {
+                    policy: spec.name,
+                    expected,
+                    found,
+                });
+            }
+        }
         let module = module::load(&self.compiler, &self.basics, &spec)?;
         let limits = spec.limits;
         let shared = Arc::new(Shared {

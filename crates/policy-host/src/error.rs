@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::pin::Pin;
+
 /// Why a policy was refused at load. The text is meant to be read by the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -14,6 +16,14 @@ pub enum LoadError {
         policy: String,
         bytes: usize,
         limit: usize,
+    },
+    #[error(
+        "policy {policy}: the module is {found}, and `digest` names {expected}; if the new module is meant, write its digest there"
+    )]
+    OtherDigest {
+        policy: String,
+        expected: Pin,
+        found: Pin,
     },
     #[error(
         "policy {policy}: the file is not Wasm; `module` names a component, built with a Veilgate SDK for example"

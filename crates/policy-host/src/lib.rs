@@ -22,6 +22,7 @@ mod host;
 mod instance;
 mod module;
 mod permits;
+mod pin;
 mod policy;
 mod pool;
 mod precompiled;
@@ -48,6 +49,7 @@ pub use exchange::{
     ResponseParts, Source, StoreDirective,
 };
 pub use health::FaultRule;
+pub use pin::{Pin, PinError};
 pub use policy::{Policy, PolicyStats};
 pub use primitives::{
     BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives, StoreSize,

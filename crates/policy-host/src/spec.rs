@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::artifacts::ArtifactDir;
 use crate::clock::{Clock, SystemClock};
 use crate::health::FaultRule;
+use crate::pin::Pin;
 use crate::services::Services;
 
 /// A policy's name: it labels metrics and log lines.
@@ -149,6 +150,8 @@ pub struct PolicySpec {
     pub name: String,
     /// A component. Text (`.wat`) is not taken.
     pub wasm: Vec<u8>,
+    /// Another module than this one is refused.
+    pub pin: Option<Pin>,
     /// The policy's own configuration, passed to `configure` as it is.
     pub config_json: String,
     pub grants: Vec<Grant>,
@@ -166,6 +169,7 @@ impl PolicySpec {
         Self {
             name: name.into(),
             wasm,
+            pin: None,
             config_json: "{}".to_owned(),
             grants: Vec::new(),
             limits: Limits::default(),

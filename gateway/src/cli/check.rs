@@ -22,8 +22,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = config::load(&args.config)?;
+    let mut policies = None;
     if !args.text_only {
-        let problems = problems(&config);
+        let mut problems = problems(&config);
+        match Policies::load(&config) {
+            Ok(loaded) => policies = Some(loaded),
+            Err(error) => problems.push(error.to_string()),
+        }
         if !problems.is_empty() {
             let file = args.config.display();
             return Err(Failure::wrong_input(format!(
@@ -32,11 +37,11 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             )));
         }
     }
-    print!("{}", summary(&args.config, &config));
+    print!("{}", summary(&args.config, &config, policies.as_ref()));
     Ok(())
 }
 
-/// Everything that is wrong, so that one run shows it all.
+/// Everything that is wrong but for the policies, so that one run shows it all.
 fn problems(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     for listener in &config.listeners {
@@ -63,9 +68,6 @@ fn problems(config: &Config) -> Vec<String> {
                 .map(|error| format!("[sync]: {error}")),
         );
     }
-    if let Err(error) = Policies::load(config) {
-        problems.push(error.to_string());
-    }
     #[cfg(feature = "fhe")]
     if let Some(fhe) = &config.fhe
         && let Err(error) = crate::fhe::check_programs(&fhe.programs_dir)
@@ -75,7 +77,7 @@ fn problems(config: &Config) -> Vec<String> {
     problems
 }
 
-fn summary(file: &Path, config: &Config) -> String {
+fn summary(file: &Path, config: &Config, policies: Option<&Policies>) -> String {
     let mut text = format!("{}: fine\n", file.display());
     for listener in &config.listeners {
         let tls = if listener.tls.is_some() {
@@ -92,6 +94,11 @@ fn summary(file: &Path, config: &Config) -> String {
             route.policies.join(" → ")
         };
         text += &format!("  route     {}: {policies}\n", route.name);
+    }
+    for policy in &config.policies {
+        if let Some(digest) = policies.and_then(|policies| policies.digest(&policy.name)) {
+            text += &format!("  policy    {}: {digest}\n", policy.name);
+        }
     }
     for (policy, _) in config
         .policy_uses()

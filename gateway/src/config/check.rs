@@ -26,7 +26,12 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Reads and checks the file; relative paths in it are resolved against its folder.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    load_as(path, check)
+    let mut config = load_as(path, check)?;
+    let common = &mut config.policy_host;
+    if common.cache_bytes > 0 && common.cache_dir.is_none() {
+        common.cache_dir = policies::user_cache_dir(|name| std::env::var_os(name));
+    }
+    Ok(config)
 }
 
 /// Checks the text of a config file called `name`; relative paths are resolved against `base`.
@@ -126,6 +131,7 @@ fn check(raw: RawConfig, fields: &mut Fields<'_>) -> Config {
             .iter()
             .filter_map(|policy| policies::check(policy, fields))
             .collect(),
+        policy_host: policies::common(&raw.policies, fields),
         routes: raw
             .route
             .iter()

@@ -22,6 +22,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub policy: Vec<Spanned<RawPolicy>>,
     #[serde(default)]
+    pub policies: RawPolicies,
+    #[serde(default)]
     pub route: Vec<Spanned<RawRoute>>,
     pub cache: Option<RawCache>,
     pub fhe: Option<Spanned<RawFhe>>,
@@ -126,11 +128,19 @@ pub(super) struct RawHealth {
     pub unhealthy_after: Option<Spanned<u64>>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPolicies {
+    pub cache_dir: Option<String>,
+    pub cache_bytes: Option<Spanned<Size>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPolicy {
     pub name: Text,
     pub module: String,
+    pub digest: Option<Text>,
     #[serde(default)]
     pub grants: Vec<Text>,
     #[serde(default)]

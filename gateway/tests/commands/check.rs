@@ -175,3 +175,38 @@ fn the_demo_config_is_accepted_where_its_files_are() {
             .fine();
     }
 }
+
+#[test]
+fn a_pinned_module_is_that_one_or_refused_and_check_tells_the_digests() {
+    let folder = Folder::new();
+    folder.write(
+        "guest.wasm",
+        crate::guests::request_hook("(i32.const 4096)"),
+    );
+    let config = |digest: &str| {
+        format!(
+            "{BASE}{ROUTE}policies = [\"mine\"]\n[[policy]]\nname = \"mine\"\nmodule = \"guest.wasm\"\n{digest}"
+        )
+    };
+    let said = folder.check(&config("")).fine();
+    let digest = said
+        .out
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("policy    mine: "))
+        .unwrap_or_else(|| panic!("no digest in: {}", said.out))
+        .to_owned();
+    assert!(digest.starts_with("blake3:"), "{digest}");
+    folder
+        .check(&config(&format!("digest = \"{digest}\"\n")))
+        .fine();
+    let other = format!("sha256:{}", "0".repeat(64));
+    folder
+        .check(&config(&format!("digest = \"{other}\"\n")))
+        .refused(2, &["policy mine", &other, "the module is sha256:"]);
+    folder
+        .check(&config("digest = \"sha256:abc\"\n"))
+        .refused(2, &["this is no digest", "veilgate check"]);
+    // What was compiled is kept, and only for this user.
+    let kept = folder.path().join("cache/veilgate/policies");
+    assert!(std::fs::read_dir(kept).expect("made").count() >= 2);
+}

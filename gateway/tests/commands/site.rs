@@ -140,6 +140,7 @@ impl Process {
             .current_dir(dir)
             .args(args)
             .env_remove("VEILGATE_LOG")
+            .env("CACHE_DIRECTORY", dir.join("cache"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

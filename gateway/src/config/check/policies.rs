@@ -1,17 +1,23 @@
 //! `[[policy]]`: modules, grants, and the policy's own table as JSON.
 
-use policy_host::Grant;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use policy_host::{Grant, Pin};
 use toml::Spanned;
 
 use super::fields::Fields;
-use crate::config::raw::RawPolicy;
+use crate::config::raw::{RawPolicies, RawPolicy};
 use crate::config::report::Problem;
-use crate::config::{OnFault, PolicyConfig};
+use crate::config::{OnFault, PolicyConfig, PolicyHostConfig};
 
 /// Shared stores of one policy: each is a name that somebody wrote for a purpose.
 const MAX_SHARED_STORES: usize = 16;
 /// A component with no memory to speak of up to one that holds a language runtime.
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
+
+/// Compiled modules have three to five times the size of their Wasm: room for some dozens of large ones.
+const CACHE_BYTES: u64 = 256 << 20;
 
 pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Option<PolicyConfig> {
     let raw = policy.get_ref();
@@ -38,6 +44,7 @@ pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Opt
     Some(PolicyConfig {
         name: raw.name.get_ref().clone(),
         module: fields.path(&raw.module),
+        digest: raw.digest.as_ref().and_then(|text| digest(text, fields)),
         grants: texts(&raw.grants),
         kv_shared: texts(&raw.kv_shared),
         config_json: config_json(raw, fields),
@@ -70,6 +77,39 @@ fn shared_stores(raw: &RawPolicy, fields: &mut Fields<'_>) {
     }
 }
 
+/// `[policies]`. Where no directory is named, the one for this user's caches is taken, but only for a file: `load` does that.
+pub(super) fn common(raw: &RawPolicies, fields: &mut Fields<'_>) -> PolicyHostConfig {
+    let cache_bytes = fields.size(raw.cache_bytes.as_ref(), CACHE_BYTES, 0..=1 << 40);
+    let named = raw.cache_dir.as_ref().filter(|_| cache_bytes > 0);
+    PolicyHostConfig {
+        cache_dir: named.map(|dir| fields.path(dir)),
+        cache_bytes,
+    }
+}
+
+/// This user's directory for what can be made again. `CACHE_DIRECTORY` is set by systemd for a unit that asks for one.
+pub(super) fn user_cache_dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let dir = PathBuf::from(var(name)?);
+        dir.is_absolute().then_some(dir)
+    };
+    let base = absolute("CACHE_DIRECTORY")
+        .or_else(|| absolute("XDG_CACHE_HOME"))
+        .or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("veilgate").join("policies"))
+}
+
+fn digest(text: &Spanned<String>, fields: &mut Fields<'_>) -> Option<Pin> {
+    let read = text.get_ref().parse();
+    read.map_err(|error| {
+        fields.problem(
+            Problem::new(text.span(), format!("this is no digest: {error}"))
+                .help("`veilgate check` prints the digest of every module"),
+        );
+    })
+    .ok()
+}
+
 fn config_json(raw: &RawPolicy, fields: &mut Fields<'_>) -> String {
     let Some(table) = &raw.config else {
         return "{}".to_owned();
@@ -91,4 +131,30 @@ fn config_json(raw: &RawPolicy, fields: &mut Fields<'_>) -> String {
 
 fn texts(list: &[Spanned<String>]) -> Vec<String> {
     list.iter().map(|text| text.get_ref().clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_cache_is_found_where_such_things_are() {
+        let of = |set: &[(&str, &str)]| {
+            user_cache_dir(|name| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        let dir = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("HOME", "relative")]), None);
+        assert_eq!(of(&[("HOME", "/h")]), dir("/h/.cache/veilgate/policies"));
+        let xdg = [("HOME", "/h"), ("XDG_CACHE_HOME", "/x")];
+        assert_eq!(of(&xdg), dir("/x/veilgate/policies"));
+        let unit = [
+            ("CACHE_DIRECTORY", "/var/cache/v"),
+            ("XDG_CACHE_HOME", "/x"),
+        ];
+        assert_eq!(of(&unit), dir("/var/cache/v/veilgate/policies"));
+    }
 }
