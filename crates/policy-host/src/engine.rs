@@ -54,6 +54,10 @@ impl PolicyHost {
         })
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        self.compiler.engine()
+    }
+
     /// Compiles, checks, starts and configures. Takes from milliseconds to seconds, by the size of the module: never call it on the
     /// request path.
     pub fn load(

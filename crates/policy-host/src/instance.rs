@@ -126,6 +126,10 @@ impl Instance {
         answer.map_err(|error| fault(&error, self.store.data()))
     }
 
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().memory.used()
+    }
+
     /// What the last call left of its fuel.
     pub(crate) fn fuel_left(&self) -> u64 {
         self.store.get_fuel().unwrap_or(0)

@@ -19,6 +19,7 @@ mod exchange;
 mod health;
 mod hooks;
 mod host;
+mod inspect;
 mod instance;
 mod module;
 mod permits;
@@ -50,6 +51,7 @@ pub use exchange::{
 };
 pub use health::FaultRule;
 pub use pin::{Pin, PinError};
+pub use inspect::{Compiled, Inspection, ModuleKind};
 pub use policy::{Policy, PolicyStats};
 pub use primitives::{
     BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives, StoreSize,

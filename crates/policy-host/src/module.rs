@@ -11,7 +11,7 @@ use crate::state::HostState;
 
 /// The contract's package; a version that adds to it keeps the first two numbers.
 const PACKAGE: &str = "veilgate:policy/";
-const VERSION_LINE: &str = "0.2.";
+pub(crate) const VERSION_LINE: &str = "0.2.";
 const BASICS: [&str; 7] = [
     "types", "request", "response", "log", "clock", "random", "metrics",
 ];

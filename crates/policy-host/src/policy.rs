@@ -120,6 +120,17 @@ impl Policy {
         }
     }
 
+    /// Makes and configures one more instance, and throws it away: for those who measure what a fresh one takes.
+    pub fn try_start(&self) -> Result<(), Fault> {
+        self.another_instance().map(drop)
+    }
+
+    /// Linear memory of the largest of its warm instances.
+    pub fn memory_bytes(&self) -> usize {
+        let idle = self.pool.slots().map(|slot| slot.memory_bytes());
+        idle.max().unwrap_or(0)
+    }
+
     pub(crate) fn label(&self) -> &Arc<str> {
         &self.shared.policy
     }

@@ -76,6 +76,12 @@ impl Checkout<'_> {
         self.instance.take()
     }
 
+    /// Of the instance that waits here, if one does.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let instance = self.instance.as_ref();
+        instance.map_or(0, |instance| instance.memory_bytes())
+    }
+
     pub(crate) fn put_back(&mut self, instance: Box<Instance>) {
         *self.instance = Some(instance);
     }

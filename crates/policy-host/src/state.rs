@@ -110,6 +110,12 @@ pub(crate) struct MemoryBudget {
     pub(crate) refused: bool,
 }
 
+impl MemoryBudget {
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+}
+
 impl ResourceLimiter for MemoryBudget {
     fn memory_growing(
         &mut self,

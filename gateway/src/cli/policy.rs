@@ -1,6 +1,8 @@
 //! `veilgate policy`: what an author of policies needs, in any language, with this one program.
 
+mod bench;
 mod build;
+mod inspect;
 mod language;
 mod manifest;
 mod module;
@@ -27,6 +29,10 @@ enum Command {
     Build(build::Args),
     /// Runs a policy on written exchanges and tells what is not as expected; no gateway needed
     Test(test::Args),
+    /// Measures what a policy's hooks cost per call, on its test files' exchanges
+    Bench(bench::Args),
+    /// Tells what a module is, what it imports and would have to be granted; runs nothing of it
+    Inspect(inspect::Args),
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
@@ -34,5 +40,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         Command::New(args) => new::run(args),
         Command::Build(args) => build::run(args),
         Command::Test(args) => test::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Inspect(args) => inspect::run(args),
     }
 }

@@ -5,6 +5,7 @@
 mod bed;
 mod file;
 mod log;
+mod meter;
 mod raw;
 mod step;
 mod stubs;
@@ -14,6 +15,7 @@ mod values;
 pub(super) use bed::{Bed, BedError};
 pub(super) use file::{TestFile, load};
 pub(super) use log::Line;
+pub(super) use meter::{Meter, Samples};
 pub(super) use step::{CacheExpectation, Expectation, Step};
 pub(super) use trip::{Seen, run};
 pub(super) use values::{BodyExpectation, FieldExpectation, FieldExpectations};

@@ -9,6 +9,7 @@ use policy_host::{
 
 use super::file::TestFile;
 use super::log::Log;
+use super::meter::Meter;
 use super::stubs::Upstreams;
 
 pub(crate) struct Bed {
@@ -17,6 +18,8 @@ pub(crate) struct Bed {
     pub clock: Arc<ManualClock>,
     pub log: Log,
     pub upstreams: Arc<dyn UpstreamView>,
+    /// Set by those who measure.
+    pub meter: Option<Meter>,
     /// Its thread watches over deadlines.
     _host: PolicyHost,
 }
@@ -64,9 +67,18 @@ impl Bed {
             policy,
             clock,
             log: Log::default(),
+            meter: None,
             upstreams: Arc::new(Upstreams(file.upstreams.clone())),
             _host: host,
         })
+    }
+
+    /// A step in which the policy's hook of this name is called, if it has it.
+    pub(crate) async fn step<R>(&self, hook: &'static str, call: impl Future<Output = R>) -> R {
+        match &self.meter {
+            Some(meter) => meter.call(hook, &self.policy, call).await,
+            None => call.await,
+        }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

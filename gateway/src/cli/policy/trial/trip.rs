@@ -111,7 +111,9 @@ fn answered(response: LocalResponse) -> Replied {
 
 impl Trip<'_> {
     async fn until_response(&mut self) -> Replied {
-        match self.bed.chain.on_request(&mut self.context) {
+        let bed = self.bed;
+        let call = async { bed.chain.on_request(&mut self.context) };
+        match bed.step("request", call).await {
             Outcome::Continue => {}
             Outcome::Respond(response) => return answered(response),
             Outcome::Defer => return refused(Decision::Defer),
@@ -142,7 +144,9 @@ impl Trip<'_> {
             upstream: self.upstream.clone(),
             endpoint: self.route.as_ref().and_then(|route| route.endpoint),
         };
-        match self.bed.chain.before_attempt(&mut self.context, &attempt) {
+        let bed = self.bed;
+        let call = async { bed.chain.before_attempt(&mut self.context, &attempt) };
+        match bed.step("attempt", call).await {
             AttemptChoice::Default => {}
             AttemptChoice::Route(route) => {
                 attempt.upstream.clone_from(&route.upstream);
@@ -160,10 +164,11 @@ impl Trip<'_> {
             error: part.error.clone(),
             latency_us: part.latency_ms.saturating_mul(1000),
         };
-        let verdict = self
-            .bed
-            .chain
-            .after_attempt(&mut self.context, &attempt, &outcome);
+        let call = async {
+            bed.chain
+                .after_attempt(&mut self.context, &attempt, &outcome)
+        };
+        let verdict = bed.step("outcome", call).await;
         let (word, tried) = match verdict {
             Verdict::Accept if part.error.is_some() => ("accept", Tried::Again),
             Verdict::Accept => ("accept", Tried::Last),
@@ -220,7 +225,9 @@ impl Trip<'_> {
             headers: reply.headers,
             source: reply.source,
         });
-        let outcome = self.bed.chain.on_response(&mut self.context);
+        let bed = self.bed;
+        let call = async { bed.chain.on_response(&mut self.context) };
+        let outcome = bed.step("response", call).await;
         let kept = self.context.response.take();
         match outcome {
             Outcome::Respond(response) => (Decision::Respond, Reply::local(response)),
