@@ -176,6 +176,14 @@ fn component(structure: &Structure) -> Found {
         versions.push(version);
         found.hooks.push(interface.to_owned());
     }
+    // In the order of a request's trip; what the contract does not know comes last.
+    let place = |hook: &String| {
+        Hook::ALL
+            .iter()
+            .position(|known| known.names().0 == hook)
+            .unwrap_or(usize::MAX)
+    };
+    found.hooks.sort_by_key(place);
     versions.sort_unstable();
     versions.dedup();
     let known = |hook: &String| {

@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::SpecError;
@@ -257,6 +258,24 @@ impl Primitives {
         }
         found.sort();
         found
+    }
+
+    /// What a policy (None: those that share it) finds in one of its stores, for tools that test policies.
+    pub fn stored(
+        &self,
+        policy: Option<&str>,
+        store: &str,
+        key: &str,
+        now_ns: u64,
+    ) -> Option<Bytes> {
+        let found = self
+            .stores
+            .lock()
+            .get(policy.unwrap_or(SHARED_STORES))?
+            .get(store)?
+            .last()?
+            .clone();
+        found.get(key, now_ns).map(|entry| entry.value)
     }
 
     /// The key-value stores, in order.

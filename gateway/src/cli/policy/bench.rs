@@ -81,7 +81,7 @@ async fn measure(file: &TestFile, module: &Module, time: Duration) -> Result<Fig
     let mut bed = Bed::lay(file, module.wasm.clone(), &module.name, &module.grants)
         .map_err(|error| cannot_load(&module.path, &error))?;
     let fresh = fresh(&bed)?;
-    let _gathering = bed.log.begin();
+    let _logging = bed.log.begin();
     bed.meter = Some(Meter::default());
     let mut number = 0;
     let warm = Instant::now();

@@ -109,6 +109,35 @@ fn text(path: &Path, found: &Inspection) -> String {
     let mut text = format!("{}\n", path.display());
     let mut line = |what: &str, value: &str| text.push_str(&format!("  {what:<9} {value}\n"));
     line("kind", &kind(found));
+    if !matches!(found.kind, ModuleKind::Neither { .. }) {
+        contract(found, &mut line);
+    }
+    line("size", &format!("{} bytes", found.bytes));
+    match &found.compiled {
+        Some(Ok(Compiled { bytes, took })) => {
+            line(
+                "compiled",
+                &format!("{} in {} ms", kib(*bytes as u64), took.as_millis()),
+            );
+        }
+        Some(Err(error)) => line(
+            "compiled",
+            &format!(
+                "it does not compile: {}",
+                error.lines().next().unwrap_or_default()
+            ),
+        ),
+        None => {}
+    }
+    if !found.memories.is_empty() {
+        line("memory", &memory(&found.memories));
+    }
+    line("digest", &format!("blake3:{}", found.digest));
+    text
+}
+
+/// What it does with the contract, and would need for it.
+fn contract(found: &Inspection, line: &mut impl FnMut(&str, &str)) {
     line("hooks", &list(&found.hooks));
     let mut label = "imports";
     for import in &found.imports {
@@ -136,40 +165,22 @@ fn text(path: &Path, found: &Inspection) -> String {
             "none"
         },
     );
-    if !matches!(found.kind, ModuleKind::Neither { .. }) {
-        line("runs", runs(found));
-    }
-    line("size", &format!("{} bytes", found.bytes));
-    match &found.compiled {
-        Some(Ok(Compiled { bytes, took })) => {
-            line(
-                "compiled",
-                &format!("{} in {} ms", kib(*bytes as u64), took.as_millis()),
-            );
-        }
-        Some(Err(error)) => line(
-            "compiled",
-            &format!(
-                "it does not compile: {}",
-                error.lines().next().unwrap_or_default()
-            ),
-        ),
-        None => {}
-    }
-    let total: u64 = found
-        .memories
+    line("runs", runs(found));
+}
+
+fn memory(memories: &[u64]) -> String {
+    let total: u64 = memories
         .iter()
         .fold(0, |sum, bytes| sum.saturating_add(*bytes));
-    let pages = match found.memories.len() {
-        1 => format!(" ({} pages)", total / PAGE_BYTES),
-        memories => format!(" ({} pages in {memories} memories)", total / PAGE_BYTES),
+    let place = match memories.len() {
+        1 => String::new(),
+        several => format!(" in {several} memories"),
     };
-    line(
-        "memory",
-        &format!("{}{pages} when an instance begins", kib(total)),
-    );
-    line("digest", &format!("blake3:{}", found.digest));
-    text
+    format!(
+        "{} ({} pages{place}) when an instance begins",
+        kib(total),
+        total / PAGE_BYTES
+    )
 }
 
 fn as_json(path: &Path, found: &Inspection) -> String {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use policy_host::{FaultKind, LoadError};
 
-use self::expect::{Fault, Mismatch};
+use self::expect::{Fault, Left, Mismatch};
 use self::report::{Failed, FileReport, Report, StepReport};
 use super::super::Failure;
 use super::module::{self, Module};
@@ -109,7 +109,8 @@ fn refusal(words: &str, laid: Result<(), BedError>) -> Result<StepReport, Failur
 }
 
 async fn run_steps(bed: &Bed, steps: &[Step]) -> Vec<StepReport> {
-    let _gathering = bed.log.begin();
+    let _logging = bed.log.begin();
+    let _counting = bed.metrics.begin();
     let mut number = 0;
     let mut reports = Vec::new();
     for step in steps {
@@ -146,7 +147,21 @@ async fn once(bed: &Bed, step: &Step, number: u64) -> Vec<Mismatch> {
     let seen = trial::run(bed, step, number).await;
     let log = bed.log.take();
     let fault = fault_since(bed, &before, &log);
-    expect::compare(&step.expect, &seen, fault.as_ref(), &log)
+    let left = Left {
+        stored: step
+            .expect
+            .kv
+            .iter()
+            .map(|entry| bed.stored(&entry.store, &entry.key))
+            .collect(),
+        metrics: step
+            .expect
+            .metrics
+            .iter()
+            .map(|(name, _)| bed.metrics.value(bed.policy.name(), name))
+            .collect(),
+    };
+    expect::compare(&step.expect, &seen, fault.as_ref(), &log, &left)
 }
 
 /// The first fault that was counted meanwhile, with what the host logged of it.

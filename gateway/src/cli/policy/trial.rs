@@ -6,6 +6,7 @@ mod bed;
 mod file;
 mod log;
 mod meter;
+mod metrics;
 mod raw;
 mod step;
 mod stubs;

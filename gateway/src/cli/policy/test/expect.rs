@@ -24,6 +24,12 @@ pub(super) struct Fault {
     pub detail: String,
 }
 
+/// What the exchange left behind, in the order in which it is expected.
+pub(super) struct Left {
+    pub stored: Vec<Option<Bytes>>,
+    pub metrics: Vec<Option<f64>>,
+}
+
 #[derive(Default)]
 struct Found(Vec<Mismatch>);
 
@@ -59,6 +65,7 @@ pub(super) fn compare(
     seen: &Seen,
     fault: Option<&Fault>,
     log: &[Line],
+    left: &Left,
 ) -> Vec<Mismatch> {
     let mut found = Found::default();
     faults(expect, fault, &mut found);
@@ -89,6 +96,7 @@ pub(super) fn compare(
         }
     }
     logged(expect, log, &mut found);
+    remains(expect, left, &mut found);
     found.0
 }
 
@@ -231,6 +239,29 @@ fn logged(expect: &Expectation, log: &[Line], found: &mut Found) {
                 lines.join("\n")
             };
             found.note("log", format!("a line with {part:?}"), got);
+        }
+    }
+}
+
+fn remains(expect: &Expectation, left: &Left, found: &mut Found) {
+    for (entry, got) in expect.kv.iter().zip(&left.stored) {
+        let what = format!("kv {}/{}", entry.store, entry.key);
+        match (&entry.value, got) {
+            (Some(value), Some(got)) => body(&what, Some(value), got, found),
+            (Some(_), None) => found.note(&what, "an entry", "none"),
+            (None, Some(got)) => {
+                found.note(&what, "none", format!("{:?}", String::from_utf8_lossy(got)))
+            }
+            (None, None) => {}
+        }
+    }
+    for ((name, value), got) in expect.metrics.iter().zip(&left.metrics) {
+        if *got != Some(*value) {
+            found.note(
+                &format!("metrics {name}"),
+                value.to_string(),
+                got.map_or("none".to_owned(), |got| got.to_string()),
+            );
         }
     }
 }

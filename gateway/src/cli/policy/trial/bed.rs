@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use policy_host::{
     Chain, Clock, FaultRule, Grant, HostConfig, HostError, LoadError, ManualClock, Policy,
     PolicyHost, PolicySpec, PrimitiveCaps, Primitives, UpstreamView,
@@ -10,13 +11,17 @@ use policy_host::{
 use super::file::TestFile;
 use super::log::Log;
 use super::meter::Meter;
+use super::metrics::Metrics;
 use super::stubs::Upstreams;
 
 pub(crate) struct Bed {
     pub policy: Arc<Policy>,
     pub chain: Chain,
+    primitives: Arc<Primitives>,
+    kv_shared: Vec<String>,
     pub clock: Arc<ManualClock>,
     pub log: Log,
+    pub metrics: Metrics,
     pub upstreams: Arc<dyn UpstreamView>,
     /// Set by those who measure.
     pub meter: Option<Meter>,
@@ -59,14 +64,22 @@ impl Bed {
         let mut spec = PolicySpec::new(part.name.as_deref().unwrap_or(name), wasm);
         spec.config_json.clone_from(&part.config_json);
         spec.grants = part.grants.clone().unwrap_or_else(|| grants.to_vec());
+        spec.kv_shared.clone_from(&part.kv_shared);
         spec.limits = part.limits;
         spec.on_fault = part.on_fault;
-        let policy = host.load(spec, &Primitives::new(PrimitiveCaps::default()))?;
+        let primitives = Primitives::new(PrimitiveCaps::default());
+        let metrics = Metrics::new();
+        let counting = metrics.begin();
+        let policy = host.load(spec, &primitives)?;
+        drop(counting);
         Ok(Self {
             chain: Chain::new(vec![policy.clone()]),
             policy,
+            primitives,
+            kv_shared: part.kv_shared.clone(),
             clock,
             log: Log::default(),
+            metrics,
             meter: None,
             upstreams: Arc::new(Upstreams(file.upstreams.clone())),
             _host: host,
@@ -79,6 +92,14 @@ impl Bed {
             Some(meter) => meter.call(hook, &self.policy, call).await,
             None => call.await,
         }
+    }
+
+    /// What the policy finds under this key.
+    pub(crate) fn stored(&self, store: &str, key: &str) -> Option<Bytes> {
+        let shared = self.kv_shared.iter().any(|name| name == store);
+        let policy = (!shared).then(|| self.policy.name());
+        self.primitives
+            .stored(policy, store, key, self.clock.monotonic_ns())
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

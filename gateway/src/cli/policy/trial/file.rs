@@ -29,6 +29,8 @@ pub(crate) struct PolicyPart {
     pub name: Option<String>,
     /// None: those of the policy's folder.
     pub grants: Option<Vec<Grant>>,
+    /// Stores that are not the policy's own.
+    pub kv_shared: Vec<String>,
     pub config_json: String,
     pub on_fault: OnFault,
     pub limits: Limits,
@@ -107,6 +109,7 @@ fn policy(raw: &RawPolicy, fields: &mut Fields<'_>) -> PolicyPart {
         module: raw.module.as_deref().map(|module| fields.path(module)),
         name: raw.name.clone(),
         grants,
+        kv_shared: raw.kv_shared.clone(),
         config_json,
         on_fault: fields.word(
             raw.on_fault.as_ref(),

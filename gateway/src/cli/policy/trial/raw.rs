@@ -32,6 +32,8 @@ pub(super) struct RawPolicy {
     pub name: Option<String>,
     pub grants: Option<Vec<Text>>,
     pub config: Option<Spanned<toml::Table>>,
+    #[serde(default)]
+    pub kv_shared: Vec<String>,
     pub on_fault: Option<Text>,
     pub fuel: Option<Spanned<u64>>,
     pub max_memory_bytes: Option<Spanned<Size>>,
@@ -158,6 +160,20 @@ pub(super) struct RawExpect {
     pub attrs: BTreeMap<String, String>,
     #[serde(default)]
     pub log: Vec<String>,
+    #[serde(default)]
+    pub kv: Vec<Spanned<RawExpectEntry>>,
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExpectEntry {
+    pub store: String,
+    pub key: String,
+    pub value: Option<Any>,
+    #[serde(default)]
+    pub absent: bool,
 }
 
 #[derive(Deserialize, Default)]

@@ -10,7 +10,9 @@ use http::{HeaderMap, Method, StatusCode};
 use policy_host::{FaultKind, Identity, RequestInfo, RequestParts, Source};
 use toml::Spanned;
 
-use super::raw::{Any, RawAttempt, RawExchange, RawExpect, RawRequest, RawResponse};
+use super::raw::{
+    Any, RawAttempt, RawExchange, RawExpect, RawExpectEntry, RawRequest, RawResponse,
+};
 use super::values::{self, BodyExpectation, FieldExpectations};
 use crate::config::Fields;
 use crate::config::report::Problem;
@@ -105,6 +107,17 @@ pub(crate) struct Expectation {
     pub cache: Option<CacheExpectation>,
     pub attrs: Vec<(String, String)>,
     pub log: Vec<String>,
+    pub kv: Vec<EntryExpectation>,
+    /// The policy's own metrics, by name and labels.
+    pub metrics: Vec<(String, f64)>,
+}
+
+/// What is expected under one key of a key-value store.
+pub(crate) struct EntryExpectation {
+    pub store: String,
+    pub key: String,
+    /// None: there is no such entry.
+    pub value: Option<BodyExpectation>,
 }
 
 #[derive(Default)]
@@ -361,5 +374,29 @@ fn expectation(raw: &RawExpect, fields: &mut Fields<'_>) -> Expectation {
         }),
         attrs: raw.attrs.clone().into_iter().collect(),
         log: raw.log.clone(),
+        kv: raw
+            .kv
+            .iter()
+            .filter_map(|entry| stored(entry, fields))
+            .collect(),
+        metrics: raw.metrics.clone().into_iter().collect(),
     }
+}
+
+fn stored(entry: &Spanned<RawExpectEntry>, fields: &mut Fields<'_>) -> Option<EntryExpectation> {
+    let raw = entry.get_ref();
+    let value = match (&raw.value, raw.absent) {
+        (Some(value), false) => Some(values::expected_body(value, fields)?),
+        (None, true) => None,
+        _ => {
+            let problem = Problem::new(entry.span(), "what is expected of this entry?");
+            fields.problem(problem.help("write `value`, or `absent = true`"));
+            return None;
+        }
+    };
+    Some(EntryExpectation {
+        store: raw.store.clone(),
+        key: raw.key.clone(),
+        value,
+    })
 }
