@@ -50,8 +50,8 @@ pub use exchange::{
     ResponseParts, Source, StoreDirective,
 };
 pub use health::FaultRule;
-pub use pin::{Pin, PinError};
 pub use inspect::{Compiled, Inspection, ModuleKind};
+pub use pin::{Pin, PinError};
 pub use policy::{Policy, PolicyStats};
 pub use primitives::{
     BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives, StoreSize,
