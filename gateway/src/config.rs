@@ -205,6 +205,10 @@ pub struct PolicyConfig {
     pub fuel: Option<u64>,
     pub max_memory_bytes: Option<u64>,
     pub deadline: Option<Duration>,
+    /// The longest body that is gathered for it.
+    pub max_body_bytes: Option<u64>,
+    /// How often its tick hook is called.
+    pub tick: Option<Duration>,
 }
 
 /// What happens to a request when a policy faults on it.

@@ -164,6 +164,9 @@ fn spec(policy: &PolicyConfig) -> Result<PolicySpec, PolicyError> {
         config::OnFault::Deny => OnFault::Deny,
         config::OnFault::Skip => OnFault::Skip,
     };
+    if let Some(bytes) = policy.max_body_bytes {
+        spec.max_body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
     spec.limits = Limits {
         memory_bytes: policy
             .max_memory_bytes

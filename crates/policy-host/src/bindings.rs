@@ -26,11 +26,18 @@ wasmtime::component::bindgen!({
             import veilgate:policy/kv@0.2.0;
             import veilgate:policy/cache@0.2.0;
             import veilgate:policy/upstreams@0.2.0;
+            import veilgate:policy/llm@0.2.0;
             export veilgate:policy/lifecycle@0.2.0;
             export veilgate:policy/request-hook@0.2.0;
+            export veilgate:policy/request-body-hook@0.2.0;
+            export veilgate:policy/request-stream-hook@0.2.0;
             export veilgate:policy/attempt-hook@0.2.0;
             export veilgate:policy/outcome-hook@0.2.0;
             export veilgate:policy/response-hook@0.2.0;
+            export veilgate:policy/response-body-hook@0.2.0;
+            export veilgate:policy/response-stream-hook@0.2.0;
+            export veilgate:policy/complete-hook@0.2.0;
+            export veilgate:policy/tick-hook@0.2.0;
         }
     ",
     world: "veilgate:host/host",

@@ -2,10 +2,14 @@
 //!
 //! A chain is a snapshot: a request holds the one it began with to its end, and a swap is a new chain.
 
+mod bodies;
+mod ending;
+
 use std::sync::Arc;
 
 use crate::bindings::exports::veilgate::policy::outcome_hook;
 use crate::bindings::veilgate::policy::types;
+use crate::bodies::Asked;
 use crate::decision::{
     Attempt, AttemptChoice, AttemptOutcome, Cause, Outcome, Unavailable, Verdict,
 };
@@ -15,6 +19,7 @@ use crate::host::convert::{self, BeforeChoice, Decided};
 use crate::policy::Policy;
 use crate::spec::OnFault;
 use crate::state::HostState;
+use bodies::Message;
 
 #[derive(Clone, Default)]
 pub struct Chain {
@@ -36,14 +41,21 @@ fn contain(policy: &Policy, cause: Cause) -> Option<Unavailable> {
 fn decide<'p>(
     policies: impl Iterator<Item = (usize, &'p Arc<Policy>)>,
     exchange: &mut ExchangeContext,
+    message: Message,
     hook: impl Fn(&Hooks, &mut wasmtime::Store<HostState>) -> wasmtime::Result<types::Decision>,
 ) -> Outcome {
     for (place, policy) in policies {
         if exchange.done.has(place) {
             continue;
         }
-        match policy.call(exchange, &hook, convert::decision) {
+        let read = |decision| {
+            let decided = convert::decision(decision)?;
+            bodies::check_wish(policy, place, message, decided.body)?;
+            Ok(decided)
+        };
+        match policy.call(exchange, &hook, read) {
             Ok(decided) => {
+                bodies::note_wish(exchange, place, message, decided.body);
                 if decided.done {
                     exchange.done.mark(place);
                 }
@@ -89,7 +101,7 @@ impl Chain {
             .iter()
             .enumerate()
             .filter(|(_, policy)| policy.has_request_hook());
-        decide(hooked, exchange, hook)
+        decide(hooked, exchange, Message::Request, hook)
     }
 
     /// Response hooks, in reverse order, until one answers instead. Set `exchange.response` before.
@@ -105,7 +117,12 @@ impl Chain {
             .enumerate()
             .rev()
             .filter(|(_, policy)| policy.has_response_hook());
-        decide(hooked, exchange, hook)
+        let outcome = decide(hooked, exchange, Message::Response, hook);
+        if !matches!(outcome, Outcome::Continue) {
+            // What was asked for was the body of the response that another takes the place of.
+            exchange.bodies.response = Asked::default();
+        }
+        outcome
     }
 
     /// Before an attempt, in order. Each policy sees the route that those before it chose, and the last one chosen stands; the first

@@ -40,6 +40,33 @@ pub enum Outcome {
     Unavailable(Unavailable),
 }
 
+/// What became of a piece of a body that policies watch.
+#[derive(Debug)]
+#[must_use]
+pub enum Passed {
+    /// Send this on; it may be empty.
+    On(Bytes),
+    /// A policy broke the message off: its name.
+    BrokenOff(Arc<str>),
+    Unavailable(Unavailable),
+}
+
+/// An exchange that ended, as complete hooks are told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Completed {
+    pub status: u16,
+    pub duration_us: u64,
+    /// From the beginning of the attempt that brought the response to its head.
+    pub upstream_us: Option<u64>,
+    pub upstream: Option<String>,
+    pub attempts: u32,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    /// `hit`, or why it was none (RFC 9211); empty if the cache was not asked.
+    pub cache_status: String,
+    pub client_aborted: bool,
+}
+
 /// One attempt to reach an upstream, about to begin or just ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {

@@ -13,7 +13,7 @@ use crate::instance::Allowance;
 use crate::module;
 use crate::policy::{Parts, Policy};
 use crate::primitives::Primitives;
-use crate::spec::{HostConfig, PolicySpec};
+use crate::spec::{Grant, HostConfig, PolicySpec};
 use crate::state::{
     CORE_INSTANCES_PER_COMPONENT, HostState, MAX_TABLE_ELEMENTS, MEMORIES_PER_COMPONENT, Shared,
     TABLES_PER_COMPONENT,
@@ -101,6 +101,7 @@ impl PolicyHost {
             primitives: primitives.clone(),
             clock: self.config.clock.clone(),
             services: self.config.services.clone(),
+            max_body_bytes: spec.max_body_bytes,
         });
         let policy = Policy::start(Parts {
             shared,
@@ -108,6 +109,7 @@ impl PolicyHost {
             config_json: spec.config_json,
             memory_bytes: limits.memory_bytes,
             on_fault: spec.on_fault,
+            asks_llm: spec.grants.contains(&Grant::Llm),
             to_start: Allowance::to_start(limits.fuel, limits.deadline, |span| {
                 self.ticker.ticks(span)
             }),

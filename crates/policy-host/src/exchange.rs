@@ -12,7 +12,9 @@ use edge_types::Digest;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::attrs::Attrs;
+use crate::bodies::Bodies;
 use crate::decision::{Reason, RouteChoice};
+use crate::llm;
 use crate::permits::Permits;
 use crate::upstream::UpstreamView;
 
@@ -136,6 +138,10 @@ pub(crate) enum Phase {
     /// No exchange: the policy is being configured.
     Configure,
     Request,
+    /// The request's body is here whole; the head can still be changed.
+    RequestBody,
+    /// The request is on its way.
+    RequestStream,
     Before {
         attempt: u32,
     },
@@ -143,6 +149,11 @@ pub(crate) enum Phase {
         attempt: u32,
     },
     Response,
+    /// The response's body is here whole; the head can still be changed.
+    ResponseBody,
+    /// The response is on its way.
+    ResponseStream,
+    Complete,
 }
 
 /// Which policies of a chain are through with an exchange. Those past the 64th are always called.
@@ -173,6 +184,9 @@ pub struct Exchange {
     pub response_headers: HeaderMap,
     /// By place in the chain: policies that want no later hook.
     pub(crate) done: Done,
+    /// Which policies asked for the bodies.
+    pub(crate) bodies: Bodies,
+    pub(crate) llm: llm::Known,
     pub(crate) phase: Phase,
     pub(crate) permits: Permits,
     pub(crate) upstreams: Option<Arc<dyn UpstreamView>>,
@@ -227,11 +241,23 @@ impl ExchangeContext {
                 reasons: Vec::new(),
                 response_headers: HeaderMap::new(),
                 done: Done::default(),
+                bodies: Bodies::default(),
+                llm: llm::Known::default(),
                 phase: Phase::Request,
                 permits: Permits::default(),
                 upstreams,
             }),
         }
+    }
+
+    /// How many tokens the exchange took, now that it is over: for complete hooks.
+    pub fn llm_is_over(&mut self, usage: Option<llm::Usage>) {
+        self.inner.llm.is_over(usage);
+    }
+
+    /// The estimate of the prompt's tokens, if the request's body was gathered and is an LLM's.
+    pub fn llm_prompt(&mut self) -> Option<u64> {
+        self.inner.llm.prompt()
     }
 
     /// Attempts that were begun and never ended (the client went away, say): their permits go back uncounted.
@@ -244,8 +270,8 @@ impl ExchangeContext {
         *self.inner
     }
 
-    /// What an idle instance holds.
-    pub(crate) fn vacant() -> Self {
+    /// No exchange: what stands in for one that is elsewhere.
+    pub fn vacant() -> Self {
         let request = RequestParts {
             method: Method::GET,
             path_and_query: String::new(),

@@ -8,7 +8,7 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
 };
 
-use crate::bindings::exports::veilgate::policy::{attempt_hook, outcome_hook};
+use crate::bindings::exports::veilgate::policy::{attempt_hook, complete_hook, outcome_hook};
 use crate::bindings::veilgate::policy::types;
 use crate::state::HostState;
 
@@ -20,18 +20,30 @@ const VERSION: &str = "0.2.0";
 pub(crate) enum Hook {
     Configure,
     Request,
+    RequestBody,
+    RequestStream,
     Before,
     After,
     Response,
+    ResponseBody,
+    ResponseStream,
+    Complete,
+    Tick,
 }
 
 impl Hook {
-    pub(crate) const ALL: [Hook; 5] = [
+    pub(crate) const ALL: [Hook; 11] = [
         Hook::Configure,
         Hook::Request,
+        Hook::RequestBody,
+        Hook::RequestStream,
         Hook::Before,
         Hook::After,
         Hook::Response,
+        Hook::ResponseBody,
+        Hook::ResponseStream,
+        Hook::Complete,
+        Hook::Tick,
     ];
 
     /// Interface and function, as in the contract.
@@ -39,9 +51,15 @@ impl Hook {
         match self {
             Hook::Configure => ("lifecycle", "configure"),
             Hook::Request => ("request-hook", "on-request"),
+            Hook::RequestBody => ("request-body-hook", "on-request-body"),
+            Hook::RequestStream => ("request-stream-hook", "on-request-chunk"),
             Hook::Before => ("attempt-hook", "before"),
             Hook::After => ("outcome-hook", "after"),
             Hook::Response => ("response-hook", "on-response"),
+            Hook::ResponseBody => ("response-body-hook", "on-response-body"),
+            Hook::ResponseStream => ("response-stream-hook", "on-response-chunk"),
+            Hook::Complete => ("complete-hook", "on-complete"),
+            Hook::Tick => ("tick-hook", "on-tick"),
         }
     }
 }
@@ -85,14 +103,25 @@ pub(crate) type Decide = TypedFunc<(), (types::Decision,)>;
 pub(crate) type Before = TypedFunc<(types::Attempt,), (attempt_hook::Choice,)>;
 pub(crate) type After =
     TypedFunc<(types::Attempt, outcome_hook::Outcome), (outcome_hook::Verdict,)>;
+pub(crate) type RequestBody = TypedFunc<(Vec<u8>,), ((types::Decision, Option<Vec<u8>>),)>;
+pub(crate) type ResponseBody = TypedFunc<(Vec<u8>,), (Option<Vec<u8>>,)>;
+pub(crate) type Chunk = TypedFunc<(Vec<u8>, bool), (types::ChunkAction,)>;
+pub(crate) type Complete = TypedFunc<(complete_hook::Summary,), ()>;
+pub(crate) type Tick = TypedFunc<(), ()>;
 
 /// The hooks of one instance.
 pub(crate) struct Hooks {
     pub(crate) configure: Option<Configure>,
     pub(crate) request: Option<Decide>,
+    pub(crate) request_body: Option<RequestBody>,
+    pub(crate) request_chunk: Option<Chunk>,
     pub(crate) before: Option<Before>,
     pub(crate) after: Option<After>,
     pub(crate) response: Option<Decide>,
+    pub(crate) response_body: Option<ResponseBody>,
+    pub(crate) response_chunk: Option<Chunk>,
+    pub(crate) complete: Option<Complete>,
+    pub(crate) tick: Option<Tick>,
 }
 
 impl Hooks {
@@ -105,9 +134,15 @@ impl Hooks {
         Ok(Self {
             configure: typed(exported, Hook::Configure, store, instance)?,
             request: typed(exported, Hook::Request, store, instance)?,
+            request_body: typed(exported, Hook::RequestBody, store, instance)?,
+            request_chunk: typed(exported, Hook::RequestStream, store, instance)?,
             before: typed(exported, Hook::Before, store, instance)?,
             after: typed(exported, Hook::After, store, instance)?,
             response: typed(exported, Hook::Response, store, instance)?,
+            response_body: typed(exported, Hook::ResponseBody, store, instance)?,
+            response_chunk: typed(exported, Hook::ResponseStream, store, instance)?,
+            complete: typed(exported, Hook::Complete, store, instance)?,
+            tick: typed(exported, Hook::Tick, store, instance)?,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
 use crate::exchange::ExchangeContext;
 use crate::hooks::Hooks;
 use crate::module::Module;
-use crate::state::{HOST_CALL_BYTES, HostState};
+use crate::state::HostState;
 
 /// Starting and configuring happens at load, off the request path, and may take this many times a call's fuel and deadline.
 const START_FACTOR: u32 = 100;
@@ -81,7 +81,8 @@ impl Instance {
     ) -> Result<Self, StartError> {
         let mut store = Store::new(module.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(HOST_CALL_BYTES);
+        let host_call_bytes = store.data().host_call_bytes();
+        store.set_hostcall_fuel(host_call_bytes);
         arm(&mut store, allow).map_err(StartError::Fault)?;
         let instance = module.pre.instantiate(&mut store).map_err(|error| {
             let kind = kind_of(&error, store.data().memory.refused).unwrap_or(FaultKind::Instance);

@@ -8,6 +8,7 @@
 mod artifacts;
 mod attrs;
 mod bindings;
+mod bodies;
 mod bulk;
 mod chain;
 mod clock;
@@ -21,6 +22,7 @@ mod hooks;
 mod host;
 mod inspect;
 mod instance;
+pub mod llm;
 mod module;
 mod permits;
 mod pin;
@@ -32,16 +34,18 @@ mod query;
 mod services;
 mod spec;
 mod state;
+mod tick;
 mod ticker;
 mod upstream;
 
 pub use artifacts::{ArtifactDir, ArtifactsError};
 pub use attrs::Attrs;
+pub use bodies::BodyNeed;
 pub use chain::Chain;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use decision::{
-    Attempt, AttemptChoice, AttemptOutcome, Cause, LocalResponse, Outcome, Reason, RouteChoice,
-    Unavailable, Verdict,
+    Attempt, AttemptChoice, AttemptOutcome, Cause, Completed, LocalResponse, Outcome, Passed,
+    Reason, RouteChoice, Unavailable, Verdict,
 };
 pub use engine::PolicyHost;
 pub use error::{Fault, FaultKind, HostError, LoadError};
@@ -57,5 +61,8 @@ pub use primitives::{
     BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives, StoreSize,
 };
 pub use services::{CacheControl, Services};
-pub use spec::{Grant, HostConfig, Limits, OnFault, PolicySpec, UnknownGrant};
+pub use spec::{
+    DEFAULT_BODY_BYTES, Grant, HostConfig, Limits, MAX_BODY_BYTES, OnFault, PolicySpec,
+    UnknownGrant,
+};
 pub use upstream::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};

@@ -15,7 +15,8 @@ pub(crate) const VERSION_LINE: &str = "0.2.";
 const BASICS: [&str; 7] = [
     "types", "request", "response", "log", "clock", "random", "metrics",
 ];
-const HOOKS: &str = "request-hook, attempt-hook, outcome-hook, response-hook";
+const HOOKS: &str =
+    "request-hook, attempt-hook, outcome-hook, response-hook, complete-hook, tick-hook";
 
 /// A policy's code, ready to be instantiated.
 #[derive(Clone)]

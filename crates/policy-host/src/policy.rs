@@ -23,6 +23,7 @@ pub struct Policy {
     config_json: String,
     memory_bytes: usize,
     on_fault: OnFault,
+    asks_llm: bool,
     to_start: Allowance,
     per_call: Allowance,
     pool: Pool,
@@ -51,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) config_json: String,
     pub(crate) memory_bytes: usize,
     pub(crate) on_fault: OnFault,
+    /// It was granted `llm`.
+    pub(crate) asks_llm: bool,
     pub(crate) to_start: Allowance,
     pub(crate) per_call: Allowance,
     pub(crate) instances: usize,
@@ -67,6 +70,7 @@ impl Policy {
             config_json: parts.config_json,
             memory_bytes: parts.memory_bytes,
             on_fault: parts.on_fault,
+            asks_llm: parts.asks_llm,
             to_start: parts.to_start,
             per_call: parts.per_call,
             fault_rule: parts.fault_rule,
@@ -106,6 +110,26 @@ impl Policy {
 
     pub fn has_response_hook(&self) -> bool {
         self.module.hooks.has(Hook::Response)
+    }
+
+    pub fn has_complete_hook(&self) -> bool {
+        self.has(Hook::Complete)
+    }
+
+    pub fn has_tick_hook(&self) -> bool {
+        self.has(Hook::Tick)
+    }
+
+    pub(crate) fn has(&self, hook: Hook) -> bool {
+        self.module.hooks.has(hook)
+    }
+
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.shared.max_body_bytes
+    }
+
+    pub(crate) fn asks_llm(&self) -> bool {
+        self.asks_llm
     }
 
     pub fn stats(&self) -> PolicyStats {

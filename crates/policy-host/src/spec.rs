@@ -22,6 +22,11 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(10);
 /// The least memory that a component can start in: two pages.
 pub const MIN_MEMORY_BYTES: usize = 128 * 1024;
 
+/// A chat with a long history, a form, a JSON document.
+pub const DEFAULT_BODY_BYTES: usize = 1 << 20;
+/// The longest body that any policy can be given whole.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
+
 /// Settings of the host as a whole.
 #[derive(Clone)]
 pub struct HostConfig {
@@ -34,6 +39,8 @@ pub struct HostConfig {
     pub max_module_bytes: usize,
     /// Where compiled modules are kept for the next process; None: they are compiled anew.
     pub artifacts: Option<ArtifactDir>,
+    /// The most that any one policy's `PolicySpec::max_body_bytes` can be.
+    pub max_body_bytes: usize,
     /// How exactly deadlines are kept; the host's thread wakes this often.
     pub tick: Duration,
     pub fault_rule: FaultRule,
@@ -49,6 +56,7 @@ impl Default for HostConfig {
             max_memory_bytes: 64 << 20,
             max_module_bytes: 32 << 20,
             artifacts: None,
+            max_body_bytes: MAX_BODY_BYTES,
             tick: Duration::from_millis(10),
             fault_rule: FaultRule::default(),
             clock: Arc::new(SystemClock::new()),
@@ -96,15 +104,17 @@ pub enum Grant {
     Kv,
     Cache,
     Upstreams,
+    Llm,
 }
 
 impl Grant {
-    pub const ALL: [Grant; 5] = [
+    pub const ALL: [Grant; 6] = [
         Grant::Limits,
         Grant::Breakers,
         Grant::Kv,
         Grant::Cache,
         Grant::Upstreams,
+        Grant::Llm,
     ];
 
     /// The interface's name in the contract, and the name in the operator's config.
@@ -115,6 +125,7 @@ impl Grant {
             Grant::Kv => "kv",
             Grant::Cache => "cache",
             Grant::Upstreams => "upstreams",
+            Grant::Llm => "llm",
         }
     }
 }
@@ -157,6 +168,8 @@ pub struct PolicySpec {
     pub grants: Vec<Grant>,
     pub limits: Limits,
     pub on_fault: OnFault,
+    /// The longest body that it is given whole, or that it may put in place of one.
+    pub max_body_bytes: usize,
     /// Policies with the same scope share their limiters, gates and breakers. None: the policy's own.
     pub shared_scope: Option<String>,
     /// Names of key-value stores that are not the policy's own, but shared by all policies that list them.
@@ -174,6 +187,7 @@ impl PolicySpec {
             grants: Vec::new(),
             limits: Limits::default(),
             on_fault: OnFault::default(),
+            max_body_bytes: DEFAULT_BODY_BYTES,
             shared_scope: None,
             kv_shared: Vec::new(),
         }
@@ -207,6 +221,12 @@ impl PolicySpec {
         }
         if limits.deadline.is_zero() || limits.deadline > MAX_DEADLINE {
             return Some("the deadline must be above zero and at most 10 s".into());
+        }
+        if self.max_body_bytes == 0 || self.max_body_bytes > host.max_body_bytes {
+            return Some(format!(
+                "the body limit must be 1 to {} bytes",
+                host.max_body_bytes
+            ));
         }
         None
     }
@@ -249,5 +269,7 @@ mod tests {
         check(&|s| s.limits.memory_bytes = usize::MAX, "memory");
         check(&|s| s.limits.fuel = 0, "fuel");
         check(&|s| s.limits.deadline = Duration::ZERO, "deadline");
+        check(&|s| s.max_body_bytes = 0, "body");
+        check(&|s| s.max_body_bytes = MAX_BODY_BYTES + 1, "body");
     }
 }

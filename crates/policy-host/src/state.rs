@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) primitives: Arc<Primitives>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) services: Services,
+    /// The longest body that the policy is given, or gives.
+    pub(crate) max_body_bytes: usize,
 }
 
 pub(crate) struct HostState {
@@ -76,6 +78,14 @@ impl HostState {
     /// Swaps the caller's exchange in, or out again.
     pub(crate) fn swap(&mut self, exchange: &mut ExchangeContext) {
         std::mem::swap(&mut self.exchange, exchange);
+    }
+
+    /// Bytes that the guest may have the host take over in one call: a body, if those are longer than anything else.
+    pub(crate) fn host_call_bytes(&self) -> usize {
+        self.shared
+            .max_body_bytes
+            .saturating_add(HOST_CALL_BYTES / 4)
+            .max(HOST_CALL_BYTES)
     }
 
     pub(crate) fn begin_call(&mut self) {

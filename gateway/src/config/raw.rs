@@ -150,6 +150,8 @@ pub(super) struct RawPolicy {
     pub fuel: Option<Spanned<u64>>,
     pub max_memory_bytes: Option<Spanned<Size>>,
     pub deadline: Option<Span>,
+    pub max_body_bytes: Option<Spanned<Size>>,
+    pub tick: Option<Spanned<Span>>,
 }
 
 #[derive(Deserialize)]

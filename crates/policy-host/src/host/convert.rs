@@ -21,6 +21,7 @@ const MAX_TIMEOUT_MS: u64 = 24 * 3600 * 1000;
 pub(crate) struct Decided {
     pub(crate) respond: Option<LocalResponse>,
     pub(crate) route: Option<RouteChoice>,
+    pub(crate) body: types::BodyNeed,
     pub(crate) defer: bool,
     /// The policy wants no later hook of this exchange.
     pub(crate) done: bool,
@@ -29,11 +30,11 @@ pub(crate) struct Decided {
     pub(crate) response_headers: HeaderMap,
 }
 
-/// `body` is not looked at: the hooks that would take a body are not in this version of the contract.
 pub(crate) fn decision(decision: types::Decision) -> Result<Decided, &'static str> {
     Ok(Decided {
         respond: decision.respond.map(local_response).transpose()?,
         route: decision.route.map(route_choice).transpose()?,
+        body: decision.body,
         defer: decision.defer,
         done: decision.done,
         reason: decision.reason.map(reason),
@@ -118,6 +119,19 @@ pub(crate) fn choice(choice: attempt_hook::Choice) -> Result<BeforeChoice, &'sta
         attempt_hook::Choice::Respond(response) => BeforeChoice::Respond(local_response(response)?),
         attempt_hook::Choice::GiveUp => BeforeChoice::GiveUp,
     })
+}
+
+/// A body in place of another, within the policy's limit.
+pub(crate) fn replacement(
+    body: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<Option<Bytes>, &'static str> {
+    match body {
+        Some(body) if body.len() > limit => {
+            Err("a body in place of another must be within the policy's max_body_bytes")
+        }
+        body => Ok(body.map(Bytes::from)),
+    }
 }
 
 #[cfg(test)]

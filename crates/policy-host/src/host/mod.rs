@@ -7,6 +7,7 @@ pub(crate) mod convert;
 mod fields;
 pub(crate) mod kv;
 pub(crate) mod limits;
+mod llm;
 pub(crate) mod log;
 pub(crate) mod metrics;
 mod random;
@@ -46,6 +47,7 @@ pub(crate) fn link_grant(linker: &mut Linker<HostState>, grant: Grant) -> wasmti
         Grant::Upstreams => {
             policy::upstreams::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
         }
+        Grant::Llm => policy::llm::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state),
     }
 }
 

@@ -16,8 +16,16 @@ impl HostState {
     /// The request, while it may still be changed.
     fn changeable(&mut self) -> Option<&mut RequestParts> {
         match self.exchange.phase {
-            Phase::Request | Phase::Before { .. } => Some(&mut self.exchange.request),
-            Phase::Configure | Phase::After { .. } | Phase::Response => None,
+            Phase::Request | Phase::RequestBody | Phase::Before { .. } => {
+                Some(&mut self.exchange.request)
+            }
+            Phase::Configure
+            | Phase::RequestStream
+            | Phase::After { .. }
+            | Phase::Response
+            | Phase::ResponseBody
+            | Phase::ResponseStream
+            | Phase::Complete => None,
         }
     }
 }

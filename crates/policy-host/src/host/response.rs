@@ -18,8 +18,15 @@ impl HostState {
 
     fn response_mut(&mut self) -> Option<&mut ResponseParts> {
         match self.exchange.phase {
-            Phase::Response => self.exchange.response.as_mut(),
-            Phase::Configure | Phase::Request | Phase::Before { .. } | Phase::After { .. } => None,
+            Phase::Response | Phase::ResponseBody => self.exchange.response.as_mut(),
+            Phase::Configure
+            | Phase::Request
+            | Phase::RequestBody
+            | Phase::RequestStream
+            | Phase::Before { .. }
+            | Phase::After { .. }
+            | Phase::ResponseStream
+            | Phase::Complete => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use policy_host::{Grant, Pin};
 use toml::Spanned;
@@ -9,6 +10,7 @@ use toml::Spanned;
 use super::fields::Fields;
 use crate::config::raw::{RawPolicies, RawPolicy};
 use crate::config::report::Problem;
+use crate::config::values::Span;
 use crate::config::{OnFault, PolicyConfig, PolicyHostConfig};
 
 /// Shared stores of one policy: each is a name that somebody wrote for a purpose.
@@ -18,6 +20,11 @@ const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 
 
 /// Compiled modules have three to five times the size of their Wasm: room for some dozens of large ones.
 const CACHE_BYTES: u64 = 256 << 20;
+/// A body that a policy sees whole is in memory, and copied into the guest: more than this is a job for a stream.
+const BODY_BYTES: std::ops::RangeInclusive<u64> = 1..=policy_host::MAX_BODY_BYTES as u64;
+/// More often is a busy loop; more seldom is never.
+const TICK: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
 pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Option<PolicyConfig> {
     let raw = policy.get_ref();
@@ -41,6 +48,10 @@ pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Opt
         .max_memory_bytes
         .as_ref()
         .map(|size| fields.size(Some(size), 1 << 20, MEMORY_BYTES));
+    let body = raw
+        .max_body_bytes
+        .as_ref()
+        .map(|size| fields.size(Some(size), 1 << 20, BODY_BYTES));
     Some(PolicyConfig {
         name: raw.name.get_ref().clone(),
         module: fields.path(&raw.module),
@@ -52,6 +63,8 @@ pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Opt
         fuel,
         max_memory_bytes: memory,
         deadline: raw.deadline.map(|span| span.0),
+        max_body_bytes: body,
+        tick: raw.tick.as_ref().and_then(|tick| check_tick(tick, fields)),
     })
 }
 
@@ -108,6 +121,21 @@ fn digest(text: &Spanned<String>, fields: &mut Fields<'_>) -> Option<Pin> {
         );
     })
     .ok()
+}
+
+fn check_tick(tick: &Spanned<Span>, fields: &mut Fields<'_>) -> Option<Duration> {
+    let every = tick.get_ref().0;
+    if TICK.contains(&every) {
+        return Some(every);
+    }
+    fields.problem(
+        Problem::new(
+            tick.span(),
+            format!("a tick of {every:?} is not between 100 ms and a day"),
+        )
+        .help("write how often the policy's tick hook is to be called, such as \"10s\""),
+    );
+    None
 }
 
 fn config_json(raw: &RawPolicy, fields: &mut Fields<'_>) -> String {
