@@ -1,11 +1,14 @@
 //! `veilgate policy build`: a policy's folder → `build/NAME.wasm`. Nothing is done if nothing changed since the last build.
 
+mod c;
 mod component;
 mod js;
 mod node;
 mod process;
+mod python;
 mod stamp;
 mod toolchain;
+mod wit;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +41,10 @@ impl Project {
         let folder = std::path::absolute(folder)
             .map_err(|error| Failure::wrong_input(format!("{}: {error}", folder.display())))?;
         Ok(Self { folder, manifest })
+    }
+
+    fn entry(&self) -> PathBuf {
+        self.folder.join(&self.manifest.entry)
     }
 
     fn world(&self) -> &str {
@@ -101,6 +108,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 /// The policy as a component.
 fn compile(project: &Project) -> Result<Vec<u8>, String> {
     match project.manifest.language {
+        Language::C => c::compile(project),
         Language::Js => js::compile(project),
     }
 }

@@ -7,11 +7,12 @@ use include_dir::{Dir, include_dir};
 use super::language::Language;
 
 /// The contract, beside the world that names its interfaces.
-const CONTRACT: (&str, &str) = (
+pub(super) const CONTRACT: (&str, &str) = (
     "wit/deps/veilgate-policy/policy.wit",
     include_str!("../../../../guest-sdk/wit/policy.wit"),
 );
 static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/common");
+static C: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/c/template");
 static JS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/js/template");
 /// Stands for the policy's name in all files.
 const NAME: &str = "{{name}}";
@@ -26,6 +27,7 @@ pub(super) fn files(language: Language, name: &str) -> Result<Files, String> {
     add(
         &mut files,
         match language {
+            Language::C => &C,
             Language::Js => &JS,
         },
     )?;
