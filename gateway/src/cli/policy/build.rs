@@ -2,13 +2,16 @@
 
 mod c;
 mod component;
+mod go;
 mod js;
 mod node;
 mod process;
+mod py;
 mod python;
 mod stamp;
 mod toolchain;
 mod wit;
+mod zig;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,6 +112,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 fn compile(project: &Project) -> Result<Vec<u8>, String> {
     match project.manifest.language {
         Language::C => c::compile(project),
+        Language::Zig => zig::compile(project),
+        Language::Python => py::compile(project),
+        Language::Go => go::compile(project),
         Language::Js => js::compile(project),
     }
 }

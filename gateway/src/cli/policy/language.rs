@@ -9,13 +9,19 @@ use serde::Deserialize;
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
     C,
+    Zig,
     Js,
+    Python,
+    Go,
 }
 
 impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Language::C => "c",
+            Language::Zig => "zig",
+            Language::Python => "python",
+            Language::Go => "go",
             Language::Js => "js",
         })
     }

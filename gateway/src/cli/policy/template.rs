@@ -13,6 +13,9 @@ pub(super) const CONTRACT: (&str, &str) = (
 );
 static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/common");
 static C: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/c/template");
+static ZIG: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/zig/template");
+static PYTHON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python/template");
+static GO: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/go/template");
 static JS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/js/template");
 /// Stands for the policy's name in all files.
 const NAME: &str = "{{name}}";
@@ -28,6 +31,9 @@ pub(super) fn files(language: Language, name: &str) -> Result<Files, String> {
         &mut files,
         match language {
             Language::C => &C,
+            Language::Zig => &ZIG,
+            Language::Python => &PYTHON,
+            Language::Go => &GO,
             Language::Js => &JS,
         },
     )?;
@@ -43,6 +49,8 @@ fn add(files: &mut Files, dir: &Dir<'_>) -> Result<(), String> {
         let text = file
             .contents_utf8()
             .ok_or_else(|| format!("the template's {path} is not text"))?;
+        // a manifest of a package under its own name would make the template one here
+        let path = path.strip_suffix(".txt").map(str::to_owned).unwrap_or(path);
         files.insert(path, text.to_owned());
     }
     dir.dirs().try_for_each(|dir| add(files, dir))

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 /// The interfaces that every policy may import; all others must be granted.
 const BASICS: [&str; 7] = [
@@ -30,6 +30,22 @@ world adapter {
 pub(super) fn wrap_file(core: &Path) -> Result<Vec<u8>, String> {
     let bytes =
         fs::read(core).map_err(|error| format!("cannot read {}: {error}", core.display()))?;
+    wrap(&bytes).map_err(|error| format!("what the compiler made is no policy: {error}"))
+}
+
+/// The same for a compiler that knows nothing of the encoding.
+pub(super) fn wrap_with_world(core: &Path, world: (Resolve, WorldId)) -> Result<Vec<u8>, String> {
+    let mut bytes =
+        fs::read(core).map_err(|error| format!("cannot read {}: {error}", core.display()))?;
+    let (resolve, world) = world;
+    wit_component::embed_component_metadata(
+        &mut bytes,
+        &resolve,
+        world,
+        StringEncoding::UTF8,
+        false,
+    )
+    .map_err(|error| format!("{error:#}"))?;
     wrap(&bytes).map_err(|error| format!("what the compiler made is no policy: {error}"))
 }
 

@@ -45,7 +45,10 @@ pub(super) fn componentize() -> Result<Command, String> {
     )?;
     let mut python = Command::new("python3");
     python
-        .args(["-m", "componentize_py"])
+        .args([
+            "-c",
+            "import sys, componentize_py; sys.exit(componentize_py.script())",
+        ])
         .env("PYTHONPATH", folder);
     Ok(python)
 }

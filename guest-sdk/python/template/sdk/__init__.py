@@ -1,0 +1,1 @@
+"""What policies in Python share."""
