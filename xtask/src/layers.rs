@@ -22,7 +22,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     ("kernels", &["edge-types", "fhe"]),
     ("guest-sdk", &[]),
-    ("xtask", &[]),
+    ("crates/wasm32-toolchain", &[]),
+    ("xtask", &["wasm32-toolchain"]),
     ("policies/routing", &["guest-sdk"]),
     ("policies/caching", &["guest-sdk"]),
     ("policies/rate-limit", &["guest-sdk"]),
@@ -39,6 +40,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "outbox",
             "sync",
             "sync-wire",
+            "wasm32-toolchain",
         ],
     ),
 ];
@@ -57,6 +59,7 @@ const OURS: &[&str] = &[
     "aggregator",
     "veilgate",
     "guest-sdk",
+    "wasm32-toolchain",
 ];
 
 pub fn check(root: &Path, faults: &mut Vec<String>) -> Result<(), String> {

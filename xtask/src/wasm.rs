@@ -4,14 +4,13 @@
 //! not built again; guests have a target folder of their own, because their compiler may not be the host's.
 
 mod component;
-mod toolchain;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{complete, target_dir};
-use toolchain::{TARGET, Toolchain};
+use wasm32_toolchain::{TARGET, Toolchain};
 
 /// Recursive parsers of a policy's settings need some stack, no policy needs rustc's 1 MiB: this is memory of every instance.
 const GUEST_STACK_BYTES: u32 = 128 * 1024;
@@ -26,7 +25,7 @@ pub struct Built {
 /// Builds every policy in policies/ as a component: `target/policies/NAME.wasm`.
 pub fn build_policies(root: &Path) -> Result<Vec<Built>, String> {
     let names = policies(root)?;
-    let toolchain = toolchain::find(root)?;
+    let toolchain = wasm32_toolchain::find(&scratch(root)?)?;
     let target = guest_target_dir(root);
     let mut build = guest_cargo(root, &toolchain, &target);
     build.args(["build", "--profile", "guest", "--target", TARGET]);
@@ -73,11 +72,18 @@ fn package(name: &str) -> String {
 
 /// Checks that the client side of the FHE core compiles for the browser.
 pub fn check_fhe_client(root: &Path) -> Result<(), String> {
-    let toolchain = toolchain::find(root)?;
+    let toolchain = wasm32_toolchain::find(&scratch(root)?)?;
     let target = guest_target_dir(root);
     let mut check = guest_cargo(root, &toolchain, &target);
     check.args(["check", "--quiet", "-p", "fhe", "--lib", "--target", TARGET]);
     complete("fhe for wasm32-unknown-unknown", &mut check)
+}
+
+fn scratch(root: &Path) -> Result<PathBuf, String> {
+    let folder = target_dir(root);
+    fs::create_dir_all(&folder)
+        .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+    Ok(folder)
 }
 
 fn guest_target_dir(root: &Path) -> PathBuf {

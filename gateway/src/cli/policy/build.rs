@@ -8,6 +8,7 @@ mod node;
 mod process;
 mod py;
 mod python;
+mod rust;
 mod stamp;
 mod toolchain;
 mod wit;
@@ -115,6 +116,7 @@ fn compile(project: &Project) -> Result<Vec<u8>, String> {
         Language::Zig => zig::compile(project),
         Language::Python => py::compile(project),
         Language::Go => go::compile(project),
+        Language::Rust => rust::compile(project),
         Language::Js => js::compile(project),
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
+    Rust,
     C,
     Zig,
     Js,
@@ -22,6 +23,7 @@ impl fmt::Display for Language {
             Language::Zig => "zig",
             Language::Python => "python",
             Language::Go => "go",
+            Language::Rust => "rust",
             Language::Js => "js",
         })
     }

@@ -1,5 +1,7 @@
 //! The files that `policy new` writes, kept in this program: guest-sdk/common for all languages, guest-sdk/LANGUAGE/template for one.
 
+mod rust;
+
 use std::collections::BTreeMap;
 
 use include_dir::{Dir, include_dir};
@@ -16,6 +18,7 @@ static C: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/c/template");
 static ZIG: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/zig/template");
 static PYTHON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python/template");
 static GO: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/go/template");
+static RUST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/rust/template");
 static JS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/js/template");
 /// Stands for the policy's name in all files.
 const NAME: &str = "{{name}}";
@@ -26,7 +29,13 @@ pub(super) type Files = BTreeMap<String, String>;
 pub(super) fn files(language: Language, name: &str) -> Result<Files, String> {
     let mut files = Files::new();
     add(&mut files, &COMMON)?;
-    files.insert(CONTRACT.0.to_owned(), CONTRACT.1.to_owned());
+    if language == Language::Rust {
+        // its SDK has all worlds, and one is named in the source
+        files.retain(|path, _| !path.starts_with("wit/"));
+        rust::add_sdk(&mut files)?;
+    } else {
+        files.insert(CONTRACT.0.to_owned(), CONTRACT.1.to_owned());
+    }
     add(
         &mut files,
         match language {
@@ -34,6 +43,7 @@ pub(super) fn files(language: Language, name: &str) -> Result<Files, String> {
             Language::Zig => &ZIG,
             Language::Python => &PYTHON,
             Language::Go => &GO,
+            Language::Rust => &RUST,
             Language::Js => &JS,
         },
     )?;

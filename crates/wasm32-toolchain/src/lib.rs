@@ -3,30 +3,34 @@
 //! 1. the active toolchain, if it has the target;
 //! 2. `rustup target add`, as on any user's machine; not in CI, nor if `VEILGATE_WASM_TOOLCHAIN=debian`: rustup's server may be out
 //!    of reach there, and a toolchain should not be changed;
-//! 3. Debian's compiler, unpacked into a cache folder by scripts/wasm32-toolchain.sh.
+//! 3. Debian's compiler, unpacked into a cache folder by scripts/wasm32-toolchain.sh, which this crate carries along.
+//!
+//! `cargo xtask` builds the shipped policies with it, `veilgate policy build` those of anybody.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::in_ci;
-
+/// What policies are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The script that prepares Debian's compiler.
 const SCRIPT: &str = "scripts/wasm32-toolchain.sh";
+const SCRIPT_TEXT: &str = include_str!("../../../scripts/wasm32-toolchain.sh");
 
 /// The target is 20 MB: on a slow line that takes a minute, and a server that cannot be reached must not hold a build for longer.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A compiler for guests.
+#[derive(Debug)]
 pub struct Toolchain {
     /// None: the active one.
     pub rustc: Option<PathBuf>,
 }
 
 impl Toolchain {
+    /// The folder that its libraries lie in.
     pub fn sysroot(&self) -> Option<PathBuf> {
         let path = answer(self.program(), &["--print", "sysroot"])?;
         Some(PathBuf::from(path.trim()))
@@ -55,7 +59,8 @@ impl Toolchain {
 /// A way to get the target that was not tried, or failed, and why.
 type Refusal = String;
 
-pub fn find(root: &Path) -> Result<Toolchain, String> {
+/// In that order; `scratch` is an existing folder for the script.
+pub fn find(scratch: &Path) -> Result<Toolchain, String> {
     let active = Toolchain { rustc: None };
     let wish = std::env::var("VEILGATE_WASM_TOOLCHAIN").unwrap_or_default();
     if !matches!(wish.as_str(), "" | "debian" | "rustup") {
@@ -76,7 +81,7 @@ pub fn find(root: &Path) -> Result<Toolchain, String> {
     };
     let debian = match wish.as_str() {
         "rustup" => Err("not tried: VEILGATE_WASM_TOOLCHAIN=rustup".to_owned()),
-        _ => prepare_debians(root),
+        _ => prepare_debians(scratch),
     };
     debian.map_err(|debian| {
         format!(
@@ -119,8 +124,12 @@ fn add_with_rustup() -> Result<(), Refusal> {
     }
 }
 
-fn prepare_debians(root: &Path) -> Result<Toolchain, Refusal> {
-    let output = Command::new(root.join(SCRIPT))
+fn prepare_debians(scratch: &Path) -> Result<Toolchain, Refusal> {
+    let script = scratch.join("wasm32-toolchain.sh");
+    std::fs::write(&script, SCRIPT_TEXT)
+        .map_err(|error| format!("cannot write {}: {error}", script.display()))?;
+    let output = Command::new("bash")
+        .arg(&script)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -143,6 +152,11 @@ fn prepare_debians(root: &Path) -> Result<Toolchain, Refusal> {
             path.trim()
         ))
     }
+}
+
+/// True where a toolchain is not to be changed.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }
 
 fn answer(program: &Path, args: &[&str]) -> Option<String> {
