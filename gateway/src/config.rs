@@ -17,6 +17,7 @@ pub(crate) mod report;
 mod tests;
 pub(crate) mod values;
 
+pub(crate) use check::policies::{DEFAULT_CACHE_BYTES, user_cache_dir};
 pub(crate) use check::{fields::Fields, load_as};
 pub use check::{load, parse};
 pub use report::{ConfigError, Located};

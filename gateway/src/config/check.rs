@@ -5,7 +5,7 @@
 pub(crate) mod fields;
 mod listeners;
 mod parts;
-mod policies;
+pub(crate) mod policies;
 mod routes;
 mod upstreams;
 

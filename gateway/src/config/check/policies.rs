@@ -19,7 +19,7 @@ const MAX_SHARED_STORES: usize = 16;
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=4 * 1024 * 1024 * 1024;
 
 /// Compiled modules have three to five times the size of their Wasm: room for some dozens of large ones.
-const CACHE_BYTES: u64 = 256 << 20;
+pub(crate) const DEFAULT_CACHE_BYTES: u64 = 256 << 20;
 /// A body that a policy sees whole is in memory, and copied into the guest: more than this is a job for a stream.
 const BODY_BYTES: std::ops::RangeInclusive<u64> = 1..=policy_host::MAX_BODY_BYTES as u64;
 /// More often is a busy loop; more seldom is never.
@@ -92,7 +92,7 @@ fn shared_stores(raw: &RawPolicy, fields: &mut Fields<'_>) {
 
 /// `[policies]`. Where no directory is named, the one for this user's caches is taken, but only for a file: `load` does that.
 pub(super) fn common(raw: &RawPolicies, fields: &mut Fields<'_>) -> PolicyHostConfig {
-    let cache_bytes = fields.size(raw.cache_bytes.as_ref(), CACHE_BYTES, 0..=1 << 40);
+    let cache_bytes = fields.size(raw.cache_bytes.as_ref(), DEFAULT_CACHE_BYTES, 0..=1 << 40);
     let named = raw.cache_dir.as_ref().filter(|_| cache_bytes > 0);
     PolicyHostConfig {
         cache_dir: named.map(|dir| fields.path(dir)),
@@ -101,7 +101,7 @@ pub(super) fn common(raw: &RawPolicies, fields: &mut Fields<'_>) -> PolicyHostCo
 }
 
 /// This user's directory for what can be made again. `CACHE_DIRECTORY` is set by systemd for a unit that asks for one.
-pub(super) fn user_cache_dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(crate) fn user_cache_dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name: &str| {
         let dir = PathBuf::from(var(name)?);
         dir.is_absolute().then_some(dir)

@@ -23,6 +23,20 @@ pub(super) struct Figures {
 
 pub(super) struct Report(Vec<Figures>);
 
+/// The hooks in the order of a request's trip.
+const TRIP: [&str; 10] = [
+    "request",
+    "request-body",
+    "request-chunk",
+    "attempt",
+    "outcome",
+    "response",
+    "response-body",
+    "response-chunk",
+    "complete",
+    "tick",
+];
+
 /// Least, median, 99th percentile.
 struct Spread {
     min: Duration,
@@ -110,7 +124,10 @@ impl Figures {
             "  {:<14} {:>9} {:>10} {:>10} {:>10} {:>10}\n",
             "hook", "calls", "min µs", "median µs", "p99 µs", "fuel"
         );
-        for (hook, samples) in &self.hooks {
+        let place = |hook: &str| TRIP.iter().position(|known| *known == hook);
+        let mut hooks: Vec<_> = self.hooks.iter().collect();
+        hooks.sort_by_key(|(hook, _)| place(hook));
+        for (hook, samples) in hooks {
             let spread = Spread::of(&samples.took);
             let fuel = samples.fuel / samples.calls.max(1);
             text += &format!(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use policy_host::{
-    Chain, Clock, FaultRule, Grant, HostConfig, HostError, LoadError, ManualClock, Policy,
-    PolicyHost, PolicySpec, PrimitiveCaps, Primitives, UpstreamView,
+    ArtifactDir, Chain, Clock, FaultRule, Grant, HostConfig, HostError, LoadError, ManualClock,
+    Policy, PolicyHost, PolicySpec, PrimitiveCaps, Primitives, UpstreamView,
 };
 
 use super::file::TestFile;
@@ -13,6 +13,7 @@ use super::log::Log;
 use super::meter::Meter;
 use super::metrics::Metrics;
 use super::stubs::Upstreams;
+use crate::config::{DEFAULT_CACHE_BYTES, user_cache_dir};
 
 pub(crate) struct Bed {
     pub policy: Arc<Policy>,
@@ -54,6 +55,7 @@ impl Bed {
             max_policies: 1,
             max_memory_bytes: defaults.max_memory_bytes.max(part.limits.memory_bytes),
             clock: clock.clone(),
+            artifacts: artifacts(),
             // Never set aside: a test sees each fault.
             fault_rule: FaultRule {
                 faults: u32::MAX,
@@ -66,6 +68,7 @@ impl Bed {
         spec.grants = part.grants.clone().unwrap_or_else(|| grants.to_vec());
         spec.kv_shared.clone_from(&part.kv_shared);
         spec.limits = part.limits;
+        spec.max_body_bytes = part.max_body_bytes.unwrap_or(spec.max_body_bytes);
         spec.on_fault = part.on_fault;
         let primitives = Primitives::new(PrimitiveCaps::default());
         let metrics = Metrics::new();
@@ -105,4 +108,13 @@ impl Bed {
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.wall_ms()
     }
+}
+
+/// Where the gateway of this user keeps compiled modules: a language runtime takes seconds to compile.
+pub(crate) fn artifacts() -> Option<ArtifactDir> {
+    let path = user_cache_dir(|name| std::env::var_os(name))?;
+    Some(ArtifactDir {
+        path,
+        max_bytes: DEFAULT_CACHE_BYTES,
+    })
 }

@@ -34,6 +34,8 @@ pub(crate) struct PolicyPart {
     pub config_json: String,
     pub on_fault: OnFault,
     pub limits: Limits,
+    /// None: the gateway's default.
+    pub max_body_bytes: Option<usize>,
     /// The policy must refuse its configuration, in these words.
     pub refused: Option<String>,
 }
@@ -124,6 +126,10 @@ fn policy(raw: &RawPolicy, fields: &mut Fields<'_>) -> PolicyPart {
                 .map_or(defaults.fuel, |fuel| *fuel.get_ref()),
             deadline: raw.deadline.map_or(defaults.deadline, |span| span.0),
         },
+        max_body_bytes: raw
+            .max_body_bytes
+            .as_ref()
+            .map(|size| usize::try_from(size.get_ref().0).unwrap_or(usize::MAX)),
         refused: raw.refused.clone(),
     }
 }

@@ -37,6 +37,7 @@ pub(super) struct RawPolicy {
     pub on_fault: Option<Text>,
     pub fuel: Option<Spanned<u64>>,
     pub max_memory_bytes: Option<Spanned<Size>>,
+    pub max_body_bytes: Option<Spanned<Size>>,
     pub deadline: Option<Span>,
     pub refused: Option<String>,
 }
@@ -80,6 +81,8 @@ pub(super) struct RawExchange {
     pub advance: Option<Span>,
     pub repeat: Option<Spanned<u64>>,
     pub every: Option<Span>,
+    #[serde(default)]
+    pub tick: bool,
     #[serde(default)]
     pub request: RawRequest,
     pub attempt: Option<Vec<Spanned<RawAttempt>>>,

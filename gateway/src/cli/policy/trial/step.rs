@@ -28,6 +28,8 @@ pub(crate) struct Step {
     pub advance_ms: u64,
     pub repeat: u64,
     pub every_ms: u64,
+    /// Not an exchange: the tick hook is called.
+    pub tick: bool,
     pub request: RequestParts,
     pub info: RequestInfo,
     pub request_body: Vec<Bytes>,
@@ -62,15 +64,21 @@ pub(crate) enum Decision {
     Defer,
     GiveUp,
     Unavailable,
+    /// A body was longer than the policy takes.
+    TooLarge,
+    /// The policy broke a body off.
+    Abort,
 }
 
 impl Decision {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Continue,
         Self::Respond,
         Self::Defer,
         Self::GiveUp,
         Self::Unavailable,
+        Self::TooLarge,
+        Self::Abort,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -80,6 +88,8 @@ impl Decision {
             Self::Defer => "defer",
             Self::GiveUp => "give-up",
             Self::Unavailable => "unavailable",
+            Self::TooLarge => "too-large",
+            Self::Abort => "abort",
         }
     }
 }
@@ -148,6 +158,7 @@ pub(super) fn check(
         advance_ms: millis(raw.advance),
         repeat: fields.count(raw.repeat.as_ref(), 1, 1..=MAX_REPEAT),
         every_ms: millis(raw.every),
+        tick: raw.tick,
         request_body: chunks(
             raw.request.body.as_ref(),
             raw.request.chunks.as_ref(),

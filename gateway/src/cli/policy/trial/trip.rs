@@ -1,12 +1,14 @@
 //! One exchange of a test file, sent through the policy as the gateway would: request, attempts, response. What is seen of it is what
 //! a test looks at.
 
+mod bodies;
+
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::HeaderMap;
 use policy_host::{
-    Attempt, AttemptChoice, AttemptOutcome, CacheDirectives, ExchangeContext, LocalResponse,
-    Outcome, RequestInfo, RequestParts, ResponseParts, RouteChoice, Source, Verdict,
+    Attempt, AttemptChoice, AttemptOutcome, CacheDirectives, Completed, ExchangeContext,
+    LocalResponse, Outcome, RequestInfo, RequestParts, ResponseParts, RouteChoice, Source, Verdict,
 };
 
 use super::bed::Bed;
@@ -59,6 +61,14 @@ impl Reply {
     }
 }
 
+fn reply_with(body: Vec<Bytes>, source: Source) -> Reply {
+    Reply {
+        body,
+        source,
+        ..Reply::error(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
 /// Sends the step's exchange once; `number` makes its id.
 pub(crate) async fn run(bed: &Bed, step: &Step, number: u64) -> Seen {
     let info = RequestInfo {
@@ -67,21 +77,30 @@ pub(crate) async fn run(bed: &Bed, step: &Step, number: u64) -> Seen {
         ..step.info.clone()
     };
     let context = ExchangeContext::new(step.request.clone(), info, Some(bed.upstreams.clone()));
+    let began_ms = bed.now_ms();
     let mut trip = Trip {
         bed,
         step,
         context,
+        request_body: step.request_body.clone(),
         route: None,
         upstream: step.upstream.clone(),
         attempts: 0,
         verdicts: Vec::new(),
     };
-    let (decision, reply) = trip.until_response().await;
+    if step.tick {
+        bed.step("tick", bed.policy.on_tick()).await;
+        return trip.seen(Decision::Continue, Reply::error(StatusCode::OK));
+    }
+    let (decision, (reply, hooked)) = trip.until_response().await;
     let (decision, reply) = match decision {
         // The gateway's errors do not pass the response hooks.
-        Decision::Continue | Decision::Respond if reply.1 => trip.response(decision, reply.0).await,
-        _ => (decision, reply.0),
+        Decision::Continue | Decision::Respond | Decision::GiveUp if hooked => {
+            trip.response(decision, reply).await
+        }
+        _ => (decision, reply),
     };
+    trip.complete(&reply, bed.now_ms() - began_ms).await;
     trip.seen(decision, reply)
 }
 
@@ -89,6 +108,8 @@ struct Trip<'t> {
     bed: &'t Bed,
     step: &'t Step,
     context: ExchangeContext,
+    /// As it goes to the upstream.
+    request_body: Vec<Bytes>,
     route: Option<RouteChoice>,
     upstream: String,
     attempts: u32,
@@ -105,6 +126,11 @@ fn refused(decision: Decision) -> Replied {
     )
 }
 
+/// The gateway breaks a message off.
+fn broken_off(decision: Decision, status: StatusCode) -> Replied {
+    (decision, (Reply::error(status), false))
+}
+
 fn answered(response: LocalResponse) -> Replied {
     (Decision::Respond, (Reply::local(response), true))
 }
@@ -118,6 +144,9 @@ impl Trip<'_> {
             Outcome::Respond(response) => return answered(response),
             Outcome::Defer => return refused(Decision::Defer),
             Outcome::Unavailable(_) => return refused(Decision::Unavailable),
+        }
+        if let Err(replied) = self.request_body().await {
+            return replied;
         }
         self.choose(self.context.route.clone());
         let mut last = None;
@@ -219,6 +248,7 @@ impl Trip<'_> {
         }
     }
 
+    /// Response hooks, and those on its body.
     async fn response(&mut self, decision: Decision, reply: Reply) -> (Decision, Reply) {
         self.context.response = Some(ResponseParts {
             status: reply.status,
@@ -230,7 +260,10 @@ impl Trip<'_> {
         let outcome = bed.step("response", call).await;
         let kept = self.context.response.take();
         match outcome {
-            Outcome::Respond(response) => (Decision::Respond, Reply::local(response)),
+            Outcome::Respond(response) => {
+                let reply = Reply::local(response);
+                self.response_body(Decision::Respond, reply).await
+            }
             Outcome::Unavailable(_) => (
                 Decision::Unavailable,
                 Reply::error(StatusCode::SERVICE_UNAVAILABLE),
@@ -239,19 +272,37 @@ impl Trip<'_> {
                 Decision::Defer,
                 Reply::error(StatusCode::SERVICE_UNAVAILABLE),
             ),
-            Outcome::Continue => match kept {
-                Some(kept) => (
-                    decision,
-                    Reply {
-                        status: kept.status,
-                        headers: kept.headers,
-                        body: reply.body,
-                        source: kept.source,
-                    },
-                ),
-                None => (decision, Reply::error(StatusCode::INTERNAL_SERVER_ERROR)),
-            },
+            Outcome::Continue => {
+                let mut reply = reply_with(reply.body, reply.source);
+                if let Some(kept) = kept {
+                    (reply.status, reply.headers) = (kept.status, kept.headers);
+                }
+                self.response_body(decision, reply).await
+            }
         }
+    }
+
+    async fn complete(&mut self, reply: &Reply, took_ms: u64) {
+        let took_us = took_ms.saturating_mul(1000);
+        let cached = matches!(reply.source, Source::Cache | Source::StaleCache);
+        let bytes = |body: &[Bytes]| body.iter().map(|chunk| chunk.len() as u64).sum();
+        let completed = Completed {
+            status: reply.status.as_u16(),
+            duration_us: took_us,
+            upstream_us: (self.attempts > 0).then_some(took_us),
+            upstream: (self.attempts > 0).then(|| self.upstream.clone()),
+            attempts: self.attempts,
+            request_bytes: bytes(&self.step.request_body),
+            response_bytes: bytes(&reply.body),
+            cache_status: if cached {
+                "hit".to_owned()
+            } else {
+                String::new()
+            },
+            client_aborted: false,
+        };
+        let call = self.bed.chain.on_complete(&mut self.context, &completed);
+        self.bed.step("complete", call).await;
     }
 
     fn seen(self, decision: Decision, mut reply: Reply) -> Seen {
@@ -260,7 +311,7 @@ impl Trip<'_> {
         Seen {
             decision,
             request: exchange.request,
-            request_body: whole(&self.step.request_body),
+            request_body: whole(&self.request_body),
             route: self.route,
             upstream: self.upstream,
             attempts: self.attempts,
