@@ -2,7 +2,9 @@
 //! loopback or behind something that asks who is there.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,15 +24,22 @@ use crate::telemetry::MetricsHandle;
 /// Operators, probes and scrapers: a handful.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The one path for POST.
+const RELOAD: &str = "/policies/reload";
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the admin listener can tell.
+/// Whether all is well, and what became of each policy.
+pub type Reloading = Pin<Box<dyn Future<Output = (bool, serde_json::Value)> + Send>>;
+
+/// What the admin listener can tell, and the one thing that it can do.
 pub trait Outlook: Send + Sync {
     fn is_ready(&self) -> bool;
     /// Everything that an operator wants to see at a glance.
     fn status(&self) -> serde_json::Value;
     /// Sets the gauges that are read, not counted, before metrics are rendered.
     fn before_scrape(&self) {}
+    /// Takes policies' modules that changed.
+    fn reload(&self) -> Reloading;
 }
 
 /// The admin listener, listening.
@@ -72,8 +81,14 @@ impl Admin {
             tokio::spawn(async move {
                 let _ticket = ticket;
                 let service = service_fn(|request: Request<Incoming>| {
-                    let response = answer(&request, outlook.as_ref(), metrics.as_ref().as_ref());
-                    async move { Ok::<_, Infallible>(response) }
+                    let (outlook, metrics) = (outlook.clone(), metrics.clone());
+                    async move {
+                        let response = match (request.method(), request.uri().path()) {
+                            (&Method::POST, RELOAD) => reload(outlook.as_ref()).await,
+                            _ => answer(&request, outlook.as_ref(), metrics.as_ref().as_ref()),
+                        };
+                        Ok::<_, Infallible>(response)
+                    }
                 });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -88,13 +103,26 @@ impl Admin {
     }
 }
 
+/// 200 if every module that changed serves now; 422 if one was refused.
+async fn reload(outlook: &dyn Outlook) -> Response<Full<Bytes>> {
+    let (well, report) = outlook.reload().await;
+    let mut response = typed(StatusCode::OK, "application/json", format!("{report:#}\n"));
+    if !well {
+        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    response
+}
+
 fn answer<B>(
     request: &Request<B>,
     outlook: &dyn Outlook,
     metrics: Option<&MetricsHandle>,
 ) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET and HEAD, and POST /policies/reload\n",
+        );
     }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n"),

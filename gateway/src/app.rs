@@ -19,6 +19,7 @@ use crate::listener::{ListenError, Listener};
 use crate::pipeline::{Gateway, Parts, RecordSink, Service};
 use crate::policies::{Policies, PolicyError};
 use crate::records::{self, OutboxRecords};
+use crate::reload::{self, Reloader};
 use crate::telemetry::{AccessLog, MetricsHandle, Sink};
 use crate::upstream::{UpstreamTlsError, Upstreams};
 
@@ -71,12 +72,13 @@ pub struct Running {
     lines: Vec<String>,
     addrs: Vec<SocketAddr>,
     admin_addr: Option<SocketAddr>,
+    reloader: Arc<Reloader>,
 }
 
 /// Builds everything the config names and starts to serve. Needs a tokio runtime.
 pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Running, StartError> {
     let config = Arc::new(config);
-    let policies = blocking(&config, Policies::load).await??;
+    let policies = Arc::new(blocking(&config, Policies::load).await??);
     let outbox = match &config.outbox {
         Some(settings) => {
             let settings = settings.clone();
@@ -113,6 +115,11 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
             .map_or(NO_OUTBOX, |outbox| outbox.durable_timeout),
         access_log,
     });
+    let reloader = Arc::new(Reloader::new(
+        config.clone(),
+        policies.clone(),
+        gateway.clone(),
+    ));
     let connections = Tally::new(limits.max_connections);
     let mut running = Running {
         view: Arc::new(View {
@@ -121,6 +128,7 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
             outbox: outbox.clone(),
             sync: sync.clone(),
             policies,
+            reloader: reloader.clone(),
             started: Instant::now(),
         }),
         connections,
@@ -134,7 +142,12 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         outbox,
         sync,
         gateway,
+        reloader,
     };
+    if config.policy_host.watch && !config.policies.is_empty() {
+        let watching = reload::watch(running.reloader.clone(), running.switch.signal());
+        running.tasks.spawn(watching);
+    }
     for listener in &config.listeners {
         running.listen(Listener::bind(listener, &limits)?, &limits);
     }
@@ -218,6 +231,11 @@ impl Running {
 
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
+    }
+
+    /// For whoever wants policies' modules taken anew.
+    pub fn reloader(&self) -> &Arc<Reloader> {
+        &self.reloader
     }
 
     pub fn outbox(&self) -> Option<&Outbox> {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use policy_host::Pin;
+use policy_host::{Canary, Pin};
 
 mod check;
 mod raw;
@@ -187,6 +187,8 @@ pub struct PolicyHostConfig {
     /// Where compiled modules are kept; `None` for nowhere.
     pub cache_dir: Option<PathBuf>,
     pub cache_bytes: u64,
+    /// Take modules that change while the gateway serves.
+    pub watch: bool,
 }
 
 /// `[[policy]]`: a Wasm module with its grants and its own configuration.
@@ -196,6 +198,8 @@ pub struct PolicyConfig {
     pub module: PathBuf,
     /// The module's digest; another module is refused.
     pub digest: Option<Pin>,
+    /// What a module must get through before it serves; `None` for a plain request before a swap, and nothing at the start.
+    pub canary: Option<Canary>,
     /// Capabilities by name.
     pub grants: Vec<String>,
     /// Key-value stores that all policies share that list them.

@@ -37,5 +37,6 @@ pub mod listener;
 pub mod pipeline;
 pub mod policies;
 pub mod records;
+pub mod reload;
 pub mod telemetry;
 pub mod upstream;

@@ -73,7 +73,7 @@ async fn trip(
     request: Request<Body>,
 ) -> Result<Answer, ProxyError> {
     let (head, body) = normalize::request(gateway, client, account, request)?;
-    let route = gateway.routes.find(&head)?;
+    let route = gateway.routes().find(&head)?;
     let body = account.matched(&route, body)?;
     let mut stage = policy::Stage::begin(gateway, client, account, route, head);
     let answer = match stage.on_request()? {

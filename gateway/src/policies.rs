@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use policy_host::{
-    ArtifactDir, Chain, Clock, Grant, HostConfig, HostError, Limits, LoadError, OnFault, Pin,
-    Policy, PolicyHost, PolicySpec, PrimitiveCaps, Primitives, SystemClock,
+    ArtifactDir, Canary, Chain, Clock, Grant, HostConfig, HostError, Limits, LoadError, OnFault,
+    Pin, Policy, PolicyHost, PolicySpec, PolicyStats, PrimitiveCaps, Primitives, SystemClock,
 };
 
 use crate::config::{self, Config, PolicyConfig};
@@ -34,15 +35,44 @@ pub enum PolicyError {
 pub struct Loaded {
     pub policy: Arc<Policy>,
     pub digest: Pin,
+    /// What the modules before this one counted, until they were swapped out.
+    earlier: Option<PolicyStats>,
+}
+
+impl Loaded {
+    fn new(
+        host: &PolicyHost,
+        spec: PolicySpec,
+        primitives: &Arc<Primitives>,
+    ) -> Result<Self, PolicyError> {
+        let digest = Pin::blake3(&spec.wasm);
+        Ok(Self {
+            policy: host.load(spec, primitives)?,
+            digest,
+            earlier: None,
+        })
+    }
+
+    fn stats(&self) -> PolicyStats {
+        let mut stats = self.policy.stats();
+        if let Some(earlier) = &self.earlier {
+            stats.calls += earlier.calls;
+            stats.fuel += earlier.fuel;
+            for ((_, count), (_, before)) in stats.faults.iter_mut().zip(&earlier.faults) {
+                *count += before;
+            }
+        }
+        stats
+    }
 }
 
 /// All policies, by name, and what they share. Keeps the host, whose thread watches over deadlines.
 pub struct Policies {
-    by_name: HashMap<String, Loaded>,
+    by_name: ArcSwap<HashMap<String, Loaded>>,
     pub primitives: Arc<Primitives>,
     /// The one that breakers count with.
     pub clock: Arc<dyn Clock>,
-    _host: Option<PolicyHost>,
+    host: Option<PolicyHost>,
 }
 
 impl Policies {
@@ -55,32 +85,35 @@ impl Policies {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         if config.policies.is_empty() {
             return Ok(Self {
-                by_name: HashMap::new(),
+                by_name: ArcSwap::default(),
                 primitives,
                 clock,
-                _host: None,
+                host: None,
             });
         }
         let host = PolicyHost::new(host_config(config, clock.clone()))?;
         let mut by_name = HashMap::new();
         for policy in &config.policies {
-            let spec = spec(policy)?;
-            let digest = Pin::blake3(&spec.wasm);
-            let policy = host.load(spec, &primitives)?;
-            by_name.insert(policy.name().to_owned(), Loaded { policy, digest });
+            let spec = spec(policy, Self::read(policy)?)?;
+            if let Some(canary) = &policy.canary {
+                host.try_out(&spec, canary)?;
+            }
+            let loaded = Loaded::new(&host, spec, &primitives)?;
+            by_name.insert(policy.name.clone(), loaded);
         }
         Ok(Self {
-            by_name,
+            by_name: ArcSwap::from_pointee(by_name),
             primitives,
             clock,
-            _host: Some(host),
+            host: Some(host),
         })
     }
 
     /// The routes with their chains. A chain that names an unknown policy cannot be: the config was checked.
     pub fn routes(&self, config: &Config) -> Routes {
+        let by_name = self.by_name.load();
         let route = |route: &config::RouteConfig| {
-            let named = |name: &String| self.by_name.get(name).map(|loaded| loaded.policy.clone());
+            let named = |name: &String| by_name.get(name).map(|loaded| loaded.policy.clone());
             let grants = |name: &String| {
                 config
                     .policies
@@ -105,13 +138,49 @@ impl Policies {
         Routes::new(config.routes.iter().map(route).collect())
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
-        self.by_name.values().map(|loaded| &loaded.policy)
+    /// Of each policy, all modules that served as it together.
+    pub fn stats(&self) -> Vec<PolicyStats> {
+        self.by_name.load().values().map(Loaded::stats).collect()
     }
 
     /// None: there is no such policy.
     pub fn digest(&self, name: &str) -> Option<Pin> {
-        self.by_name.get(name).map(|loaded| loaded.digest)
+        self.by_name.load().get(name).map(|loaded| loaded.digest)
+    }
+
+    /// The module's file as it is now.
+    pub fn read(policy: &PolicyConfig) -> Result<Vec<u8>, PolicyError> {
+        std::fs::read(&policy.module).map_err(|source| PolicyError::Read {
+            policy: policy.name.clone(),
+            path: policy.module.clone(),
+            source,
+        })
+    }
+
+    /// Another module for a policy that is there: tried out, loaded, and not used yet. Limiters, breakers and stores are those of the
+    /// module before it.
+    pub fn renew(&self, policy: &PolicyConfig, wasm: Vec<u8>) -> Result<Loaded, PolicyError> {
+        let Some(host) = &self.host else {
+            return Err(PolicyError::Spec {
+                policy: policy.name.clone(),
+                reason: "the gateway was started without policies".to_owned(),
+            });
+        };
+        let spec = spec(policy, wasm)?;
+        let plain = Canary::default();
+        host.try_out(&spec, policy.canary.as_ref().unwrap_or(&plain))?;
+        Loaded::new(host, spec, &self.primitives)
+    }
+
+    /// From here on `routes` makes chains of these.
+    pub fn install(&self, renewed: Vec<Loaded>) {
+        let mut by_name = HashMap::clone(&self.by_name.load());
+        for mut loaded in renewed {
+            let name = loaded.policy.name().to_owned();
+            loaded.earlier = by_name.get(&name).map(Loaded::stats);
+            by_name.insert(name, loaded);
+        }
+        self.by_name.store(Arc::new(by_name));
     }
 }
 
@@ -142,12 +211,7 @@ fn host_config(config: &Config, clock: Arc<dyn Clock>) -> HostConfig {
     }
 }
 
-fn spec(policy: &PolicyConfig) -> Result<PolicySpec, PolicyError> {
-    let wasm = std::fs::read(&policy.module).map_err(|source| PolicyError::Read {
-        policy: policy.name.clone(),
-        path: policy.module.clone(),
-        source,
-    })?;
+fn spec(policy: &PolicyConfig, wasm: Vec<u8>) -> Result<PolicySpec, PolicyError> {
     let grant = |name: &String| {
         name.parse::<Grant>().map_err(|error| PolicyError::Spec {
             policy: policy.name.clone(),

@@ -20,3 +20,5 @@ mod records;
 mod refusals;
 #[path = "gateway/site.rs"]
 mod site;
+#[path = "gateway/swaps.rs"]
+mod swaps;

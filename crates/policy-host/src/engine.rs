@@ -6,14 +6,17 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::artifacts::Artifacts;
+use crate::canary::Canary;
+use crate::chain::Chain;
 use crate::compile::Compiler;
 use crate::error::{HostError, LoadError};
 use crate::host;
 use crate::instance::Allowance;
 use crate::module;
 use crate::policy::{Parts, Policy};
-use crate::primitives::Primitives;
-use crate::spec::{Grant, HostConfig, PolicySpec};
+use crate::primitives::{PrimitiveCaps, Primitives};
+use crate::services::Services;
+use crate::spec::{Grant, HostConfig, OnFault, PolicySpec};
 use crate::state::{
     CORE_INSTANCES_PER_COMPONENT, HostState, MAX_TABLE_ELEMENTS, MEMORIES_PER_COMPONENT, Shared,
     TABLES_PER_COMPONENT,
@@ -47,7 +50,7 @@ impl PolicyHost {
                 .ok()
         });
         Ok(Self {
-            compiler: Compiler::new(engine, config.max_policies, artifacts),
+            compiler: Compiler::new(engine, config.max_policies.saturating_mul(2), artifacts),
             basics,
             ticker,
             config,
@@ -58,12 +61,40 @@ impl PolicyHost {
         self.compiler.engine()
     }
 
+    /// Loads it with state of its own and without services, and has it pass the canary. Nothing of it is left but the compiled module,
+    /// which makes the `load` that follows short.
+    pub fn try_out(&self, spec: &PolicySpec, canary: &Canary) -> Result<(), LoadError> {
+        let mut spec = spec.clone();
+        // A fault is to be seen.
+        spec.on_fault = OnFault::Deny;
+        let primitives = Primitives::new(PrimitiveCaps::default());
+        let name = spec.name.clone();
+        let policy = self.start(spec, &primitives, Services::default(), 1)?;
+        canary
+            .check(&Chain::new(vec![policy]))
+            .map_err(|reason| LoadError::Canary {
+                policy: name,
+                reason,
+            })
+    }
+
     /// Compiles, checks, starts and configures. Takes from milliseconds to seconds, by the size of the module: never call it on the
     /// request path.
     pub fn load(
         &self,
         spec: PolicySpec,
         primitives: &Arc<Primitives>,
+    ) -> Result<Arc<Policy>, LoadError> {
+        let services = self.config.services.clone();
+        self.start(spec, primitives, services, self.config.workers)
+    }
+
+    fn start(
+        &self,
+        spec: PolicySpec,
+        primitives: &Arc<Primitives>,
+        services: Services,
+        instances: usize,
     ) -> Result<Arc<Policy>, LoadError> {
         if let Some(reason) = spec.problem(&self.config) {
             return Err(LoadError::Spec {
@@ -100,7 +131,7 @@ impl PolicyHost {
             kv_shared: spec.kv_shared,
             primitives: primitives.clone(),
             clock: self.config.clock.clone(),
-            services: self.config.services.clone(),
+            services,
             max_body_bytes: spec.max_body_bytes,
         });
         let policy = Policy::start(Parts {
@@ -117,7 +148,7 @@ impl PolicyHost {
                 fuel: limits.fuel,
                 ticks: self.ticker.ticks(limits.deadline),
             },
-            instances: self.config.workers,
+            instances,
             fault_rule: self.config.fault_rule,
         })?;
         Ok(Arc::new(policy))
@@ -147,12 +178,12 @@ fn engine_config() -> Config {
 }
 
 fn pool_config(host: &HostConfig) -> PoolingAllocationConfig {
-    // Twice: during a swap the old chain and the new one are both there.
+    // During a swap there are the new one, the old one, and one before it whose last exchanges are not over.
     let wanted = host
         .workers
         .max(1)
         .saturating_mul(host.max_policies.max(1))
-        .saturating_mul(2);
+        .saturating_mul(3);
     let instances = u32::try_from(wanted.min(MAX_INSTANCES)).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)

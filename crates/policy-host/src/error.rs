@@ -70,6 +70,8 @@ pub enum LoadError {
     NotConfigurable { policy: String },
     #[error("policy {policy}: it refused its configuration: {message}")]
     Configure { policy: String, message: String },
+    #[error("policy {policy}: its canary failed: {reason}")]
+    Canary { policy: String, reason: String },
     #[error("policy {policy}: {fault} while starting and configuring")]
     Start { policy: String, fault: Fault },
 }

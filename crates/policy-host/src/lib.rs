@@ -10,6 +10,7 @@ mod attrs;
 mod bindings;
 mod bodies;
 mod bulk;
+mod canary;
 mod chain;
 mod clock;
 mod compile;
@@ -41,6 +42,7 @@ mod upstream;
 pub use artifacts::{ArtifactDir, ArtifactsError};
 pub use attrs::Attrs;
 pub use bodies::BodyNeed;
+pub use canary::{Canary, Expected};
 pub use chain::Chain;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use decision::{

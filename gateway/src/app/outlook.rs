@@ -8,10 +8,11 @@ use policy_host::UpstreamView;
 use serde_json::{Value, json};
 use sync::SyncHandle;
 
-use crate::admin::Outlook;
+use crate::admin::{Outlook, Reloading};
 use crate::drain::Tally;
 use crate::pipeline::Gateway;
 use crate::policies::Policies;
+use crate::reload::{self, Reloader, Trigger};
 
 /// The parts to be told of.
 pub(super) struct View {
@@ -19,7 +20,8 @@ pub(super) struct View {
     pub connections: Tally,
     pub outbox: Option<Outbox>,
     pub sync: Option<SyncHandle>,
-    pub policies: Policies,
+    pub policies: Arc<Policies>,
+    pub reloader: Arc<Reloader>,
     pub started: Instant,
 }
 
@@ -48,16 +50,16 @@ impl View {
     }
 
     fn policies(&self) -> Value {
-        let policy = |policy: &Arc<policy_host::Policy>| {
-            let stats = policy.stats();
+        let policy = |stats: policy_host::PolicyStats| {
             let faults: serde_json::Map<String, Value> = stats
                 .faults
                 .iter()
                 .map(|(kind, count)| (kind.label().to_owned(), json!(count)))
                 .collect();
-            json!({ "name": stats.policy, "calls": stats.calls, "faults": faults, "set_aside": stats.set_aside })
+            json!({ "name": stats.policy, "calls": stats.calls, "faults": faults, "set_aside": stats.set_aside,
+                "module": self.reloader.status_of(&stats.policy) })
         };
-        self.policies.iter().map(policy).collect()
+        self.policies.stats().into_iter().map(policy).collect()
     }
 
     fn breakers(&self) -> Value {
@@ -108,7 +110,7 @@ impl Outlook for View {
             "uptime_s": self.started.elapsed().as_secs(),
             "connections": self.connections.len(),
             "exchanges": self.gateway.exchanges.len(),
-            "routes": self.gateway.routes.all().iter().map(|route| &*route.name).collect::<Vec<_>>(),
+            "routes": self.gateway.routes().all().iter().map(|route| &*route.name).collect::<Vec<_>>(),
             "upstreams": self.upstreams(),
             "policies": self.policies(),
             "breakers": self.breakers(),
@@ -117,11 +119,21 @@ impl Outlook for View {
         })
     }
 
+    fn reload(&self) -> Reloading {
+        let reloader = self.reloader.clone();
+        let reloading = tokio::task::spawn_blocking(move || reloader.reload(Trigger::Demand));
+        Box::pin(async move {
+            match reloading.await {
+                Ok(all) => reload::report(&all),
+                Err(error) => (false, json!({ "error": error.to_string() })),
+            }
+        })
+    }
+
     fn before_scrape(&self) {
         metrics::gauge!("gateway_connections").set(self.connections.len() as f64);
         metrics::gauge!("gateway_ready").set(f64::from(u8::from(self.is_ready())));
-        for policy in self.policies.iter() {
-            let stats = policy.stats();
+        for stats in self.policies.stats() {
             metrics::counter!("gateway_policy_calls_total", "policy" => stats.policy.clone())
                 .absolute(stats.calls);
             metrics::gauge!("gateway_policy_set_aside", "policy" => stats.policy)

@@ -6,8 +6,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
-use crate::app;
+use crate::app::{self, Running};
 use crate::config::{self, Config};
+use crate::reload::Trigger;
 use crate::telemetry;
 
 #[derive(clap::Args)]
@@ -38,7 +39,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         for line in running.lines() {
             eprintln!("  {line}");
         }
-        stops.next().await;
+        stops.serve(&running).await;
         eprintln!("{name} is stopping: exchanges in flight may finish; a second signal stops at once");
         tokio::select! {
             in_time = running.stop() => {
@@ -61,10 +62,11 @@ fn runtime(config: &Config) -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT, and SIGHUP, which asks for modules that changed.
 struct Stops {
     term: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Stops {
@@ -76,7 +78,22 @@ impl Stops {
         Ok(Self {
             term: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
         })
+    }
+
+    /// Until a stop is asked for.
+    async fn serve(&mut self, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {}
+            }
+            let reloader = running.reloader().clone();
+            // What came of it is in the log.
+            tokio::task::spawn_blocking(move || reloader.reload(Trigger::Demand));
+        }
     }
 
     async fn next(&mut self) {

@@ -2,6 +2,7 @@
 //!
 //! Pure but for `load`, which reads the one file; whether certificates and modules can be opened is `veilgate check`'s business.
 
+mod canaries;
 pub(crate) mod fields;
 mod listeners;
 mod parts;

@@ -1,5 +1,7 @@
 //! The file as written: serde types that refuse unknown keys. What a key means, its default and its range are in `check.rs`.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -133,6 +135,7 @@ pub(super) struct RawHealth {
 pub(super) struct RawPolicies {
     pub cache_dir: Option<String>,
     pub cache_bytes: Option<Spanned<Size>>,
+    pub watch: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +144,7 @@ pub(super) struct RawPolicy {
     pub name: Text,
     pub module: String,
     pub digest: Option<Text>,
+    pub canary: Option<RawCanary>,
     #[serde(default)]
     pub grants: Vec<Text>,
     #[serde(default)]
@@ -152,6 +156,18 @@ pub(super) struct RawPolicy {
     pub deadline: Option<Span>,
     pub max_body_bytes: Option<Spanned<Size>>,
     pub tick: Option<Spanned<Span>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCanary {
+    pub method: Option<Text>,
+    pub path: Option<Text>,
+    pub host: Option<String>,
+    #[serde(default)]
+    pub headers: BTreeMap<Text, Text>,
+    pub expect: Option<Text>,
+    pub status: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

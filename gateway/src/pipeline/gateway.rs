@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response};
 
 use super::{RecordSink, Routes};
@@ -45,7 +46,8 @@ pub trait Service: Send + Sync {
 pub struct Gateway {
     pub name: String,
     pub limits: Arc<LimitsConfig>,
-    pub routes: Routes,
+    /// Swapped as a whole; an exchange keeps the route that it was matched with.
+    routes: ArcSwap<Routes>,
     pub upstreams: Arc<Upstreams>,
     pub cache: Option<Arc<Cache>>,
     pub fhe: Option<Arc<dyn Service>>,
@@ -69,7 +71,7 @@ impl Gateway {
             exchanges: Tally::new(parts.limits.max_exchanges),
             name: parts.name,
             limits: parts.limits,
-            routes: parts.routes,
+            routes: ArcSwap::from_pointee(parts.routes),
             upstreams: parts.upstreams,
             cache: parts.cache,
             fhe: parts.fhe,
@@ -80,6 +82,15 @@ impl Gateway {
             via,
             ready: AtomicBool::new(false),
         })
+    }
+
+    /// Those in force for what arrives now.
+    pub fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
+        self.routes.load()
+    }
+
+    pub fn set_routes(&self, routes: Routes) {
+        self.routes.store(Arc::new(routes));
     }
 
     pub(super) fn via(&self, protocol: Protocol) -> HeaderValue {

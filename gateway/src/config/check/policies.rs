@@ -7,6 +7,7 @@ use std::time::Duration;
 use policy_host::{Grant, Pin};
 use toml::Spanned;
 
+use super::canaries;
 use super::fields::Fields;
 use crate::config::raw::{RawPolicies, RawPolicy};
 use crate::config::report::Problem;
@@ -56,6 +57,10 @@ pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Opt
         name: raw.name.get_ref().clone(),
         module: fields.path(&raw.module),
         digest: raw.digest.as_ref().and_then(|text| digest(text, fields)),
+        canary: raw
+            .canary
+            .as_ref()
+            .map(|canary| canaries::check(canary, fields)),
         grants: texts(&raw.grants),
         kv_shared: texts(&raw.kv_shared),
         config_json: config_json(raw, fields),
@@ -97,6 +102,7 @@ pub(super) fn common(raw: &RawPolicies, fields: &mut Fields<'_>) -> PolicyHostCo
     PolicyHostConfig {
         cache_dir: named.map(|dir| fields.path(dir)),
         cache_bytes,
+        watch: raw.watch.unwrap_or(true),
     }
 }
 
