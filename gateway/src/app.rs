@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::cache::Cache;
-use crate::config::{AdminConfig, Config};
+use crate::config::{AdminConfig, Config, PolicyConfig};
 use crate::drain::{Phase, Switch, Tally};
 use crate::listener::{ListenError, Listener};
 use crate::pipeline::{Gateway, Parts, RecordSink, Service};
@@ -21,6 +21,7 @@ use crate::policies::{Policies, PolicyError};
 use crate::records::{self, OutboxRecords};
 use crate::reload::{self, Reloader};
 use crate::telemetry::{AccessLog, MetricsHandle, Sink};
+use crate::ticks;
 use crate::upstream::{UpstreamTlsError, Upstreams};
 
 use centre::SyncError;
@@ -154,8 +155,20 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
     if let Some(admin) = &config.admin {
         running.administer(admin, metrics).await?;
     }
+    for (name, every) in ticking(&config) {
+        let view = running.view.clone();
+        let policy = move || view.policies.named(&name);
+        let ticks = ticks::run(policy, every, running.switch.signal());
+        running.tasks.spawn(ticks);
+    }
     running.gateway.set_ready(true);
     Ok(running)
+}
+
+/// The policies that do something by the clock.
+fn ticking(config: &Config) -> impl Iterator<Item = (String, Duration)> {
+    let every = |policy: &PolicyConfig| Some((policy.name.clone(), policy.tick?));
+    config.policies.iter().filter_map(every)
 }
 
 /// The engine of `/fhe/v1/`, if there is a section for it. Loads programs and starts threads.
@@ -256,6 +269,8 @@ impl Running {
             self.connections.idle_within(CUT_GRACE).await;
         }
         while self.tasks.join_next().await.is_some() {}
+        // Policies are told of the last exchanges before what they report to is closed.
+        self.gateway.endings.idle_within(CUT_GRACE).await;
         if let Some(sync) = &self.sync {
             sync.stop().await;
         }

@@ -3,6 +3,8 @@
 //! Invariants: a `Body` never holds more than one chunk; a bound is checked before the chunk that crosses it is handed on; the
 //! end watch is called exactly once, when the body ended, failed or was dropped unread.
 
+mod gather;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +15,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
+
+pub use self::gather::Gathered;
 
 /// An error of any type, kept for the log.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -32,6 +36,18 @@ pub enum BodyError {
     /// The gateway itself gave the body up (shutdown, cancelled exchange).
     #[error("the body was given up: {0}")]
     Cancelled(&'static str),
+    /// A policy that watches the body broke it off, or one that must watch it could not.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// Why a watched body was broken off.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    #[error("policy {0} broke the body off")]
+    ByPolicy(Arc<str>),
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// How a body came to its end.
@@ -52,6 +68,7 @@ pub enum BodyFault {
     Stalled,
     Incomplete,
     Cancelled,
+    Refused,
 }
 
 impl BodyError {
@@ -62,6 +79,7 @@ impl BodyError {
             Self::Stalled(_) => BodyFault::Stalled,
             Self::Incomplete(_) => BodyFault::Incomplete,
             Self::Cancelled(_) => BodyFault::Cancelled,
+            Self::Refused(_) => BodyFault::Refused,
         }
     }
 }

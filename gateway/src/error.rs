@@ -78,6 +78,8 @@ pub enum RequestFault {
     BodyTimeout,
     /// The client went away before its request was complete.
     Aborted,
+    /// A policy does not let its body pass.
+    Refused,
     NoRoute,
     MethodNotAllowed,
     Unsupported,

@@ -251,6 +251,8 @@ pub struct Summary {
     pub upstream: Option<Arc<str>>,
     pub endpoint: Option<String>,
     pub attempts: u32,
+    /// From the beginning of the attempt that brought the response to its head; `None` if none did.
+    pub upstream_after: Option<Duration>,
     /// `hit`, or why it was not one (RFC 9211); empty if the cache was not asked.
     pub cache: &'static str,
     pub duration: Duration,
@@ -287,6 +289,7 @@ impl Summary {
             upstream: None,
             endpoint: None,
             attempts: 0,
+            upstream_after: None,
             cache: "",
             duration: Duration::ZERO,
             header_after: Duration::ZERO,

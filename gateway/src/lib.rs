@@ -39,4 +39,5 @@ pub mod policies;
 pub mod records;
 pub mod reload;
 pub mod telemetry;
+pub mod ticks;
 pub mod upstream;

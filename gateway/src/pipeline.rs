@@ -1,16 +1,21 @@
 //! The trip of one exchange, stage by stage: read `serve` and `trip` first.
 //!
 //! Invariants: every exchange is recorded exactly once, whatever happened to it (`record::Account` sees to it when dropped); errors
-//! become responses in `respond` alone; bodies stream through, none is held whole; a request ends on the chain of policies it
-//! began with.
+//! become responses in `respond` alone; bodies stream through, none is held whole unless a policy asked for it, under its limit; a
+//! request ends on the chain of policies it began with.
 
+mod bodies;
 mod dispatch;
+mod ending;
 mod gateway;
+mod held;
 mod matching;
 mod normalize;
+mod passing;
 mod policy;
 mod record;
 mod respond;
+mod usage;
 
 use std::sync::Arc;
 
@@ -41,6 +46,14 @@ impl Answer {
             fill: None,
         }
     }
+}
+
+/// What the policies made of a request.
+enum Next {
+    /// They answer it themselves.
+    Answer(Answer),
+    /// It goes on with this body.
+    Forward(Body),
 }
 
 /// One exchange, from the request's head to the response's; the bodies stream on after it.
@@ -76,9 +89,14 @@ async fn trip(
     let route = gateway.routes().find(&head)?;
     let body = account.matched(&route, body)?;
     let mut stage = policy::Stage::begin(gateway, client, account, route, head);
-    let answer = match stage.on_request()? {
-        Some(answer) => answer,
-        None => dispatch::run(&mut stage, body).await?,
+    let next = match stage.on_request()? {
+        Some(answer) => Next::Answer(answer),
+        None => stage.on_request_body(body).await?,
     };
-    stage.on_response(answer)
+    let answer = match next {
+        Next::Answer(answer) => answer,
+        Next::Forward(body) => dispatch::run(&mut stage, body).await?,
+    };
+    let answer = stage.on_response(answer)?;
+    stage.on_response_body(answer).await
 }

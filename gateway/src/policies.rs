@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use policy_host::{
@@ -99,6 +100,7 @@ impl Policies {
                 host.try_out(&spec, canary)?;
             }
             let loaded = Loaded::new(&host, spec, &primitives)?;
+            check_tick(&loaded.policy, policy.tick)?;
             by_name.insert(policy.name.clone(), loaded);
         }
         Ok(Self {
@@ -138,6 +140,14 @@ impl Policies {
         Routes::new(config.routes.iter().map(route).collect())
     }
 
+    /// The policy of this name that is in force.
+    pub fn named(&self, name: &str) -> Option<Arc<Policy>> {
+        self.by_name
+            .load()
+            .get(name)
+            .map(|loaded| loaded.policy.clone())
+    }
+
     /// Of each policy, all modules that served as it together.
     pub fn stats(&self) -> Vec<PolicyStats> {
         self.by_name.load().values().map(Loaded::stats).collect()
@@ -169,7 +179,9 @@ impl Policies {
         let spec = spec(policy, wasm)?;
         let plain = Canary::default();
         host.try_out(&spec, policy.canary.as_ref().unwrap_or(&plain))?;
-        Loaded::new(host, spec, &self.primitives)
+        let loaded = Loaded::new(host, spec, &self.primitives)?;
+        check_tick(&loaded.policy, policy.tick)?;
+        Ok(loaded)
     }
 
     /// From here on `routes` makes chains of these.
@@ -182,6 +194,17 @@ impl Policies {
         }
         self.by_name.store(Arc::new(by_name));
     }
+}
+
+/// A tick that nobody would hear is a mistake.
+fn check_tick(policy: &Policy, every: Option<Duration>) -> Result<(), PolicyError> {
+    if every.is_none() || policy.has_tick_hook() {
+        return Ok(());
+    }
+    Err(PolicyError::Spec {
+        policy: policy.name().to_owned(),
+        reason: "`tick` is set, but the module exports no `tick-hook`; leave it out".to_owned(),
+    })
 }
 
 fn host_config(config: &Config, clock: Arc<dyn Clock>) -> HostConfig {

@@ -11,7 +11,7 @@ mod attempt;
 mod balance;
 mod connect;
 mod endpoint;
-mod fault;
+pub mod fault;
 pub mod headers;
 mod health;
 mod pool;

@@ -1,9 +1,15 @@
 //! A real gateway in this process, in front of a real origin, asked by real clients over the loopback interface.
 
+#[path = "gateway/bodied.rs"]
+mod bodied;
+#[path = "gateway/bodies.rs"]
+mod bodies;
 #[path = "gateway/client.rs"]
 mod client;
 #[path = "gateway/drain.rs"]
 mod drain;
+#[path = "gateway/endings.rs"]
+mod endings;
 #[path = "gateway/failures.rs"]
 mod failures;
 #[path = "gateway/guests.rs"]

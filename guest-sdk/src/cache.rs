@@ -16,6 +16,17 @@ pub fn key_add(part: &str) {
     cache::key_add(part);
 }
 
+/// Caches a POST under a digest of its body. The gateway gathers it, within the policy's `max_body_bytes`; a longer one is not cached.
+/// Say it only where a POST asks, and changes nothing. In `on_request`, or the request body hook.
+pub fn key_body() {
+    cache::key_body();
+}
+
+/// The same under a digest of these bytes instead: a normal form of the body that the policy read.
+pub fn key_text(normal_form: &[u8]) {
+    cache::key_text(normal_form);
+}
+
 /// Neither look up nor store.
 pub fn bypass() {
     cache::bypass();

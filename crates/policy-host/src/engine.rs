@@ -141,6 +141,7 @@ impl PolicyHost {
             memory_bytes: limits.memory_bytes,
             on_fault: spec.on_fault,
             asks_llm: spec.grants.contains(&Grant::Llm),
+            keys_cache: spec.grants.contains(&Grant::Cache),
             to_start: Allowance::to_start(limits.fuel, limits.deadline, |span| {
                 self.ticker.ticks(span)
             }),

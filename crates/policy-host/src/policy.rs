@@ -24,6 +24,7 @@ pub struct Policy {
     memory_bytes: usize,
     on_fault: OnFault,
     asks_llm: bool,
+    keys_cache: bool,
     to_start: Allowance,
     per_call: Allowance,
     pool: Pool,
@@ -54,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) on_fault: OnFault,
     /// It was granted `llm`.
     pub(crate) asks_llm: bool,
+    /// It was granted `cache`.
+    pub(crate) keys_cache: bool,
     pub(crate) to_start: Allowance,
     pub(crate) per_call: Allowance,
     pub(crate) instances: usize,
@@ -71,6 +74,7 @@ impl Policy {
             memory_bytes: parts.memory_bytes,
             on_fault: parts.on_fault,
             asks_llm: parts.asks_llm,
+            keys_cache: parts.keys_cache,
             to_start: parts.to_start,
             per_call: parts.per_call,
             fault_rule: parts.fault_rule,
@@ -126,6 +130,10 @@ impl Policy {
 
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.shared.max_body_bytes
+    }
+
+    pub(crate) fn keys_cache(&self) -> bool {
+        self.keys_cache
     }
 
     pub(crate) fn asks_llm(&self) -> bool {

@@ -28,7 +28,8 @@ pub fn stored(request: &CacheRequest<'_>, stored: &Stored, age: Duration, ttl: i
 
 /// The stored response to `method`, without `Age`.
 pub fn response(method: &Method, request: &http::HeaderMap, stored: &Stored) -> Response<Body> {
-    if client_has_it(request, stored.status, &stored.headers) {
+    let asks = matches!(*method, Method::GET | Method::HEAD);
+    if asks && client_has_it(request, stored.status, &stored.headers) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.headers_mut() = not_modified_headers(&stored.headers);

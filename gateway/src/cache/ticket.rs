@@ -97,6 +97,11 @@ impl Ticket {
 
     /// Puts the stored validators into the request that goes upstream; call for every attempt.
     pub fn prepare(&mut self, upstream_request: &mut HeaderMap) {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
+        //# b) the 412 (Precondition Failed) status code for all other request methods.
+        if !matches!(self.0.method, Method::GET | Method::HEAD) {
+            return;
+        }
         if let Some(basis) = &mut self.0.basis {
             basis.asked = conditional_headers(&basis.stored.headers, upstream_request);
         }
@@ -145,7 +150,8 @@ impl Inner {
             cache: cache.clone(),
             method: request.method.clone(),
             headers: HeaderMap::new(),
-            written: (!is_safe(request.method)).then(|| {
+            // Who puts the body into the key says that the POST only asks.
+            written: (!is_safe(request.method) && request.body_digest.is_none()).then(|| {
                 (
                     request.authority.to_owned(),
                     request.path_and_query.to_owned(),

@@ -34,7 +34,8 @@ async fn through_cache(
     default: &str,
     body: Body,
 ) -> Result<Answer, ProxyError> {
-    let mut ticket = match cached::ask(stage, default).await? {
+    let (body, key) = cached::body_key(stage, body).await?;
+    let mut ticket = match cached::ask(stage, default, &key).await? {
         Asked::Answer(answer) => return Ok(answer),
         Asked::Forward(ticket) => ticket,
     };
@@ -69,7 +70,8 @@ async fn to_fhe(stage: &mut Stage<'_>, body: Body) -> Result<Answer, ProxyError>
     let mut request = build(stage, stage.target()?, body, true)?;
     name_tenant(stage, &mut request);
     let deadline = Instant::from_std(stage.account.started()) + stage.route.config.timeout;
-    match tokio::time::timeout_at(deadline, service.call(request)).await {
+    let serving = tokio::time::timeout_at(deadline, service.call(request));
+    match stage.apart(serving).await {
         Ok(served) => Ok(Answer::new(served?, Source::Fhe)),
         Err(_) => {
             let detail = "the evaluation took longer than the route's timeout";

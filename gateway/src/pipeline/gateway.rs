@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Request, Response};
 
+use super::ending::MAX_ENDINGS;
 use super::{RecordSink, Routes};
 use crate::body::Body;
 use crate::cache::Cache;
@@ -56,6 +57,8 @@ pub struct Gateway {
     pub access_log: Option<AccessLog>,
     pub metrics: ExchangeMetrics,
     pub exchanges: Tally,
+    /// Exchanges that are over, and of which policies are being told.
+    pub endings: Tally,
     via: [HeaderValue; 3],
     ready: AtomicBool,
 }
@@ -69,6 +72,7 @@ impl Gateway {
         });
         Arc::new(Self {
             exchanges: Tally::new(parts.limits.max_exchanges),
+            endings: Tally::new(MAX_ENDINGS),
             name: parts.name,
             limits: parts.limits,
             routes: ArcSwap::from_pointee(parts.routes),

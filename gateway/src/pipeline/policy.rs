@@ -12,6 +12,8 @@ use policy_host::{
     RequestInfo, RequestParts, ResponseParts, Unavailable, Verdict,
 };
 
+use super::ending::Kept;
+use super::held::{Held, Shared};
 use super::normalize::Head;
 use super::record::Account;
 use super::{Answer, Gateway, Route, dispatch};
@@ -24,7 +26,18 @@ pub(super) struct Stage<'e> {
     pub gateway: &'e Arc<Gateway>,
     pub account: &'e mut Account,
     pub route: Arc<Route>,
-    pub context: ExchangeContext,
+    pub context: Held,
+    /// Where the exchange is while others hold it, if a body is watched.
+    shared: Option<Arc<Shared>>,
+}
+
+/// The exchange goes with the account, until the response's body is over.
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        let shared = self.shared.take();
+        self.account
+            .keep(Kept::of(&self.route, &mut self.context, shared));
+    }
 }
 
 impl<'e> Stage<'e> {
@@ -64,8 +77,27 @@ impl<'e> Stage<'e> {
             gateway,
             account,
             route,
-            context,
+            context: Held::new(context),
+            shared: None,
         }
+    }
+
+    /// From here on others may hold the exchange, while this stage is `apart`.
+    pub(super) fn share(&mut self) -> Arc<Shared> {
+        self.shared.get_or_insert_default().clone()
+    }
+
+    /// Waits for something that may need the exchange: a body that is watched, and what waits for one.
+    pub(super) async fn apart<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let Some(shared) = self.shared.clone() else {
+            return work.await;
+        };
+        if let Some(context) = self.context.take() {
+            shared.put_back(context);
+        }
+        let done = work.await;
+        self.context = shared.turn().await.keep();
+        done
     }
 
     /// Request hooks. An answer means that no upstream is asked.
@@ -75,16 +107,11 @@ impl<'e> Stage<'e> {
         }
         let outcome = self.route.chain.on_request(&mut self.context);
         self.note_decisions();
-        match outcome {
-            Outcome::Continue => Ok(None),
-            Outcome::Respond(local) => Ok(Some(local_answer(local))),
-            Outcome::Defer => Err(no_queue()),
-            Outcome::Unavailable(unavailable) => Err(unavailable_policy(&unavailable)),
-        }
+        answer_of(outcome)
     }
 
     /// Response hooks, whatever the response's source. A policy may answer something else instead.
-    pub(super) fn on_response(mut self, answer: Answer) -> Result<Answer, ProxyError> {
+    pub(super) fn on_response(&mut self, answer: Answer) -> Result<Answer, ProxyError> {
         if !self
             .route
             .chain
@@ -175,7 +202,7 @@ impl<'e> Stage<'e> {
         }
     }
 
-    fn note_decisions(&mut self) {
+    pub(super) fn note_decisions(&mut self) {
         for reason in self.context.reasons.drain(..) {
             self.account
                 .summary
@@ -186,6 +213,16 @@ impl<'e> Stage<'e> {
             let decided = std::mem::take(&mut self.context.response_headers);
             self.account.response_headers.extend(decided);
         }
+    }
+}
+
+/// What a phase of the request came to. None: it goes on.
+pub(super) fn answer_of(outcome: Outcome) -> Result<Option<Answer>, ProxyError> {
+    match outcome {
+        Outcome::Continue => Ok(None),
+        Outcome::Respond(local) => Ok(Some(local_answer(local))),
+        Outcome::Defer => Err(no_queue()),
+        Outcome::Unavailable(unavailable) => Err(unavailable_policy(&unavailable)),
     }
 }
 
@@ -212,7 +249,7 @@ fn no_queue() -> ProxyError {
     ProxyError::new(Kind::NotDeferred, Side::Gateway, detail)
 }
 
-fn seen_as(source: Source) -> policy_host::Source {
+pub(super) fn seen_as(source: Source) -> policy_host::Source {
     match source {
         Source::Upstream => policy_host::Source::Upstream,
         Source::Cache => policy_host::Source::Cache,

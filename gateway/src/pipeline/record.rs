@@ -8,11 +8,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use edge_types::{RECEIPT_HEADER, Receipt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use parking_lot::Mutex;
+use policy_host::Completed;
+use policy_host::llm::UsageScanner;
 
+use super::ending::Kept;
 use super::{Answer, Gateway, Route};
 use crate::body::{Body, BodyEnd, ByteCount};
 use crate::config::RecordMode;
@@ -62,6 +66,10 @@ pub(super) struct Account {
     response_bytes: ByteCount,
     duty: Duty,
     closed: bool,
+    /// What policies see of the exchange, for those that are told of its end.
+    kept: Option<Kept>,
+    /// The tokens of an LLM's response, while it passes.
+    pub usage: Option<Arc<Mutex<UsageScanner>>>,
     ticket: Option<Ticket>,
     _in_flight: InFlight,
 }
@@ -92,10 +100,16 @@ impl Account {
             response_bytes: ByteCount::default(),
             duty: Duty::Nothing,
             closed: false,
+            kept: None,
+            usage: None,
             request_bytes,
         };
         let request = request.map(|body| body.counted(&account.request_bytes));
         (account, request)
+    }
+
+    pub(super) fn keep(&mut self, kept: Option<Kept>) {
+        self.kept = kept;
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -176,6 +190,9 @@ impl Account {
         }
         self.client.activity.end();
         self.gateway.metrics.record(summary);
+        if let Some(kept) = self.kept.take() {
+            kept.end(&self.gateway, || completed(summary), self.usage.take());
+        }
         if std::mem::replace(&mut self.duty, Duty::Nothing) != Duty::Nothing {
             append_lazy(&self.gateway, summary);
         }
@@ -190,6 +207,22 @@ impl Account {
             );
             log.write(std::mem::replace(&mut **summary, blank));
         }
+    }
+}
+
+/// An exchange that ended, as policies are told of it.
+fn completed(summary: &Summary) -> Completed {
+    let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    Completed {
+        status: summary.status,
+        duration_us: us(summary.duration),
+        upstream_us: summary.upstream_after.map(us),
+        upstream: summary.upstream.as_deref().map(str::to_owned),
+        attempts: summary.attempts,
+        request_bytes: summary.request_bytes,
+        response_bytes: summary.response_bytes,
+        cache_status: summary.cache.to_owned(),
+        client_aborted: summary.ending == Ending::ClientAborted,
     }
 }
 

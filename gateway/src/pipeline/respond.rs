@@ -279,6 +279,12 @@ fn request_words(fault: RequestFault) -> Words {
             "Body incomplete",
             "The body ended before it was complete.",
         ),
+        RequestFault::Refused => words(
+            S::FORBIDDEN,
+            "body-refused",
+            "Body refused",
+            "A rule of this service does not let this body pass.",
+        ),
         RequestFault::NoRoute => words(
             S::NOT_FOUND,
             "no-route",

@@ -230,7 +230,8 @@ fn receive(
                 }
             }
             BodyEnd::Failed(BodyFault::Incomplete | BodyFault::Stalled) => in_flight.broke_off(),
-            BodyEnd::Failed(BodyFault::TooLarge | BodyFault::Cancelled) | BodyEnd::Dropped => {}
+            BodyEnd::Failed(BodyFault::TooLarge | BodyFault::Cancelled | BodyFault::Refused)
+            | BodyEnd::Dropped => {}
         });
     Ok(Response::from_parts(parts, body))
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::body::BodyError;
+use crate::body::{BodyError, Refusal};
 use crate::error::{Kind, ProxyError, RequestFault, Retry, Side, cause_of};
 
 /// How far an attempt had come.
@@ -120,8 +120,33 @@ pub fn of_request_body(error: &BodyError) -> ProxyError {
         BodyError::Stalled(_) => RequestFault::BodyTimeout,
         BodyError::Incomplete(_) => RequestFault::Aborted,
         BodyError::Cancelled(why) => return ProxyError::internal(*why),
+        BodyError::Refused(Refusal::ByPolicy(_)) => RequestFault::Refused,
+        BodyError::Refused(Refusal::Unavailable(why)) => {
+            return ProxyError::new(Kind::HttpRequestDenied, Side::Gateway, why.clone());
+        }
     };
     ProxyError::request(fault, error.to_string())
+}
+
+/// The response's body failed while it was gathered for a policy.
+pub fn of_response_body(error: &BodyError) -> ProxyError {
+    let kind = match error {
+        BodyError::TooLarge { .. } => Kind::HttpResponseBodySize,
+        BodyError::Stalled(_) => Kind::ConnectionReadTimeout,
+        BodyError::Incomplete(_) => Kind::HttpResponseIncomplete,
+        BodyError::Cancelled(why) => return ProxyError::internal(*why),
+        BodyError::Refused(refusal) => return of_refused_response(refusal),
+    };
+    ProxyError::new(kind, Side::Upstream, error.to_string())
+}
+
+/// A policy does not let the response pass, and its head is still here.
+pub fn of_refused_response(refusal: &Refusal) -> ProxyError {
+    let kind = match refusal {
+        Refusal::ByPolicy(_) => Kind::HttpResponseIncomplete,
+        Refusal::Unavailable(_) => Kind::HttpRequestDenied,
+    };
+    ProxyError::new(kind, Side::Gateway, refusal.to_string())
 }
 
 /// Too many requests in flight to one endpoint.

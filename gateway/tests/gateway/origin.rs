@@ -68,6 +68,8 @@ async fn answer(
         "/drop-once" if seen == 0 => Err(std::io::Error::other("the origin breaks off once")),
         "/broken-body" => Ok(broken_body()),
         "/endless" => Ok(endless(origin)),
+        "/chat" => Ok(chat()),
+        "/fresh" => Ok(fresh(seen)),
         "/teapot" => {
             let mut response = Response::new(Body::full("short and stout"));
             *response.status_mut() = StatusCode::IM_A_TEAPOT;
@@ -131,6 +133,38 @@ fn broken_body() -> Response<Body> {
             .await;
     });
     Response::new(body)
+}
+
+/// Two events of a chat; the second says the usage.
+fn chat() -> Response<Body> {
+    let (sender, body) = channel_body();
+    tokio::spawn(async move {
+        let _ = sender
+            .send(Ok(
+                "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n",
+            ))
+            .await;
+        let _ = sender
+            .send(Ok(
+                "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":4}}\n\n",
+            ))
+            .await;
+    });
+    let mut response = Response::new(body);
+    response.headers_mut().insert(
+        "content-type",
+        HeaderValue::from_static("text/event-stream"),
+    );
+    response
+}
+
+/// A response that may be stored, and tells how many requests came before it.
+fn fresh(seen: usize) -> Response<Body> {
+    let mut response = Response::new(Body::full(format!("after {seen}")));
+    response
+        .headers_mut()
+        .insert("cache-control", HeaderValue::from_static("max-age=60"));
+    response
 }
 
 fn endless(origin: Arc<Origin>) -> Response<Body> {

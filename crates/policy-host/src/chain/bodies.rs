@@ -105,6 +105,20 @@ impl Chain {
         self.need(exchange.bodies.response)
     }
 
+    /// Whether a policy may ask what an LLM's answer cost.
+    pub fn asks_llm(&self) -> bool {
+        self.policies.iter().any(|policy| policy.asks_llm())
+    }
+
+    /// The longest body that is gathered for the key of the cache.
+    pub fn cache_body_bytes(&self) -> usize {
+        let keying = self.policies.iter().filter(|policy| policy.keys_cache());
+        keying
+            .map(|policy| policy.max_body_bytes())
+            .max()
+            .unwrap_or(0)
+    }
+
     fn need(&self, asked: Asked) -> BodyNeed {
         let whole = self
             .at(asked.whole)
@@ -157,8 +171,7 @@ impl Chain {
                 break;
             }
         }
-        let asked_later = self.policies.iter().any(|policy| policy.asks_llm());
-        exchange.llm.body_is_gone(asked_later);
+        exchange.llm.body_is_gone(self.asks_llm());
         (outcome, replaced.then_some(body))
     }
 

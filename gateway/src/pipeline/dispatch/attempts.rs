@@ -53,6 +53,7 @@ pub(super) async fn run(
     let hooked = stage.has_attempt_hooks();
     let mut number = 1;
     loop {
+        stage.account.summary.upstream_after = None;
         let mut attempt = Attempt {
             number,
             upstream: choice.upstream.clone(),
@@ -63,6 +64,7 @@ pub(super) async fn run(
         }
         let begun = Instant::now();
         let outcome = one(stage, &choice, &mut trying).await;
+        stage.account.summary.upstream_after = outcome.is_ok().then(|| begun.elapsed());
         let verdict = if hooked {
             stage.after_attempt(&attempt, &told(&outcome, begun))
         } else {
@@ -151,7 +153,8 @@ async fn one(
         .timeout_ms
         .map(|ms| Instant::now() + Duration::from_millis(ms));
     let deadline = own.map_or(trying.deadline, |own| own.min(trying.deadline));
-    send(&picked, request, deadline, &mut trying.payload).await
+    let sending = send(&picked, request, deadline, &mut trying.payload);
+    stage.apart(sending).await
 }
 
 async fn send(

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_cache::Override;
-use policy_host::CacheDirectives;
+use policy_host::{BodyKey, CacheDirectives};
 use tokio::time::Instant;
 
 use super::super::policy::Stage;
 use super::super::{Answer, Gateway};
 use super::build;
-use crate::body::Body;
+use crate::body::{Body, Gathered};
 use crate::cache::{Cache, CacheRequest, Directives, Fill, Lookup, Served, Ticket};
 use crate::error::{Kind, ProxyError, Side};
 use crate::upstream::Wish;
@@ -27,7 +28,49 @@ pub(super) enum Asked {
     Forward(Option<Ticket>),
 }
 
-pub(super) async fn ask(stage: &mut Stage<'_>, upstream: &str) -> Result<Asked, ProxyError> {
+/// What of the request's body is in its cache key.
+pub(super) enum BodyInKey {
+    Nothing,
+    /// Its digest; and the body, for asking again behind a stale answer.
+    Digest([u8; 32], Bytes),
+    /// It is longer than the policies may have it: the cache is left out.
+    TooLong,
+}
+
+/// Where a policy wants the body in the key, it is gathered, if it is short enough.
+pub(super) async fn body_key(
+    stage: &mut Stage<'_>,
+    body: Body,
+) -> Result<(Body, BodyInKey), ProxyError> {
+    let asked = stage.gateway.cache.is_some() && stage.route.may_cache;
+    let Some(part) = stage.context.cache.body_key.filter(|_| asked) else {
+        return Ok((body, BodyInKey::Nothing));
+    };
+    let limit = stage.route.chain.cache_body_bytes() as u64;
+    Ok(match stage.gather_request(body, limit).await? {
+        Gathered::Whole(bytes) => {
+            let digest = digest(part, &bytes);
+            (Body::full(bytes.clone()), BodyInKey::Digest(digest, bytes))
+        }
+        Gathered::Longer(body) => (body, BodyInKey::TooLong),
+    })
+}
+
+/// A body and the normal form of another are never taken for the same.
+fn digest(part: BodyKey, body: &Bytes) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    match part {
+        BodyKey::Body => hasher.update(b"body").update(body),
+        BodyKey::Text(digest) => hasher.update(b"text").update(&digest.0),
+    };
+    *hasher.finalize().as_bytes()
+}
+
+pub(super) async fn ask(
+    stage: &mut Stage<'_>,
+    upstream: &str,
+    key: &BodyInKey,
+) -> Result<Asked, ProxyError> {
     let Some(cache) = stage
         .gateway
         .cache
@@ -36,15 +79,15 @@ pub(super) async fn ask(stage: &mut Stage<'_>, upstream: &str) -> Result<Asked, 
     else {
         return Ok(Asked::Forward(None));
     };
-    let mut lookup = look(stage, &cache, true);
+    let mut lookup = look(stage, &cache, key, true);
     if let Lookup::Wait(wait) = lookup {
         wait.done().await;
-        lookup = look(stage, &cache, false);
+        lookup = look(stage, &cache, key, false);
     }
     match lookup {
         Lookup::Serve(served) => Ok(Asked::Answer(serve(stage, served))),
         Lookup::ServeThenRevalidate(served, ticket) => {
-            revalidate(stage, upstream, ticket)?;
+            revalidate(stage, upstream, key, ticket)?;
             Ok(Asked::Answer(serve(stage, served)))
         }
         Lookup::Forward(ticket) => {
@@ -64,7 +107,7 @@ pub(super) async fn ask(stage: &mut Stage<'_>, upstream: &str) -> Result<Asked, 
     }
 }
 
-fn look(stage: &Stage<'_>, cache: &Arc<Cache>, may_wait: bool) -> Lookup {
+fn look(stage: &Stage<'_>, cache: &Arc<Cache>, key: &BodyInKey, may_wait: bool) -> Lookup {
     let (request, said) = (&stage.context.request, &stage.context.cache);
     let request = CacheRequest {
         method: &request.method,
@@ -72,8 +115,11 @@ fn look(stage: &Stage<'_>, cache: &Arc<Cache>, may_wait: bool) -> Lookup {
         path_and_query: &request.path_and_query,
         headers: &request.headers,
         key_parts: &said.key_parts,
-        body_digest: None,
-        bypass: said.bypass,
+        body_digest: match key {
+            BodyInKey::Digest(digest, _) => Some(*digest),
+            BodyInKey::Nothing | BodyInKey::TooLong => None,
+        },
+        bypass: said.bypass || matches!(key, BodyInKey::TooLong),
         may_wait,
     };
     cache.lookup(&request, SystemTime::now())
@@ -113,8 +159,17 @@ fn directives(said: &CacheDirectives, status: StatusCode) -> Directives {
 }
 
 /// Fetches a new version behind a stale answer. One attempt, which no policy sees; if it fails, the next request tries again.
-fn revalidate(stage: &mut Stage<'_>, upstream: &str, mut ticket: Ticket) -> Result<(), ProxyError> {
-    let mut request = build(stage, stage.target()?, Body::empty(), false)?;
+fn revalidate(
+    stage: &mut Stage<'_>,
+    upstream: &str,
+    key: &BodyInKey,
+    mut ticket: Ticket,
+) -> Result<(), ProxyError> {
+    let body = match key {
+        BodyInKey::Digest(_, bytes) => Body::full(bytes.clone()),
+        BodyInKey::Nothing | BodyInKey::TooLong => Body::empty(),
+    };
+    let mut request = build(stage, stage.target()?, body, false)?;
     ticket.prepare(request.headers_mut());
     let choice = stage.context.route.as_ref();
     let upstream = choice

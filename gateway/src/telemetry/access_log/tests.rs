@@ -21,6 +21,7 @@ fn summary(n: u64) -> Summary {
         upstream: Some(Arc::from("app")),
         endpoint: Some("127.0.0.1:9".to_owned()),
         attempts: 1,
+        upstream_after: None,
         cache: "uri-miss",
         duration: Duration::from_micros(1500),
         header_after: Duration::from_micros(900),

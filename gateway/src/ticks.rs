@@ -1,0 +1,31 @@
+//! Calls the tick hooks of policies, each as often as the operator said.
+//!
+//! One task per policy: a tick that is due while the last one still runs is left out. Ticks end when the gateway drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy_host::Policy;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::drain::{Phase, Signal};
+
+/// Until the stop. `policy` names the one in force at each tick; the first comes when `every` has passed.
+pub async fn run(
+    policy: impl Fn() -> Option<Arc<Policy>> + Send + 'static,
+    every: Duration,
+    mut stop: Signal,
+) {
+    let mut due = interval_at(Instant::now() + every, every);
+    due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.reached(Phase::Draining) => return,
+            _ = due.tick() => {}
+        }
+        if let Some(policy) = policy().filter(|policy| policy.has_tick_hook()) {
+            policy.on_tick().await;
+        }
+    }
+}

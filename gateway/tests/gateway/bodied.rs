@@ -1,0 +1,110 @@
+//! Guests with hooks on bodies, and sites that run them.
+
+use std::net::SocketAddr;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::site::Site;
+
+pub const WHOLE: u8 = 1;
+pub const WATCH: u8 = 2;
+
+/// A component of a world with these exports and imports. What the host passes in goes to 65536 and on, afresh after `$reset`; address
+/// 4096 is never written: an empty decision, `keep`, `none`.
+pub fn guest(world: &str, imports: &str, body: &str) -> Vec<u8> {
+    let text = format!(
+        "(module {imports} (memory (export \"memory\") 4)
+           (global $next (mut i32) (i32.const 65536))
+           (func $reset (global.set $next (i32.const 65536)))
+           (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (local $at i32)
+             (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+             (global.set $next (i32.add (local.get $at) (local.get 3)))
+             (local.get $at))
+           {body})"
+    );
+    let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let mut resolve = Resolve::default();
+    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk/wit/policy.wit");
+    resolve.push_file(contract).expect("the contract");
+    let worlds = format!("package test:bodied; world guest {{ {world} }}");
+    let package = resolve.push_str("worlds.wit", &worlds).expect("worlds");
+    let world = resolve
+        .select_world(&[package], Some("guest"))
+        .expect("the world");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
+        .expect("metadata");
+    let mut encoder = ComponentEncoder::default();
+    encoder.module(&module).expect("a module");
+    encoder.validate(true).encode().expect("a component")
+}
+
+/// Asks for the request's and the response's body, and puts its letter after what it is given. By the first byte it is given, it does
+/// something else: `t` traps; of pieces, `d` is dropped, `x` aborts, `k` is kept.
+pub fn letter(letter: char, asks_request: u8, asks_response: u8) -> Vec<u8> {
+    let world = "export veilgate:policy/request-hook@0.2.0; export veilgate:policy/request-body-hook@0.2.0;
+        export veilgate:policy/request-stream-hook@0.2.0; export veilgate:policy/response-hook@0.2.0;
+        export veilgate:policy/response-body-hook@0.2.0; export veilgate:policy/response-stream-hook@0.2.0;";
+    let body = format!(
+        r#"(data (i32.const 24) "{letter}")
+        (func $append (param $at i32) (param $len i32) (param $answer i32)
+          (if (local.get $len) (then (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 116)) (then (unreachable)))))
+          (i32.store8 (i32.add (local.get $at) (local.get $len)) (i32.load8_u (i32.const 24)))
+          (i32.store8 (local.get $answer) (i32.const 1))
+          (i32.store offset=4 (local.get $answer) (local.get $at))
+          (i32.store offset=8 (local.get $answer) (i32.add (local.get $len) (i32.const 1))))
+        (func $chunk (param $at i32) (param $len i32) (param $end i32) (result i32) (local $first i32)
+          (call $reset)
+          (if (local.get $len)
+            (then (local.set $first (i32.load8_u (local.get $at))))
+            (else (return (i32.const 4096))))
+          (if (i32.eq (local.get $first) (i32.const 107)) (then (return (i32.const 4096))))
+          (call $append (local.get $at) (local.get $len) (i32.const 2048))
+          (if (i32.eq (local.get $first) (i32.const 100)) (then (i32.store8 (i32.const 2048) (i32.const 2))))
+          (if (i32.eq (local.get $first) (i32.const 120)) (then (i32.store8 (i32.const 2048) (i32.const 3))))
+          (i32.const 2048))
+        (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+          (i32.store8 (i32.const 1104) (i32.const {asks_request})) (i32.const 1024))
+        (func (export "veilgate:policy/response-hook@0.2.0#on-response") (result i32)
+          (i32.store8 (i32.const 1104) (i32.const {asks_response})) (i32.const 1024))
+        (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param $at i32) (param $len i32) (result i32)
+          (call $reset)
+          (call $append (local.get $at) (local.get $len) (i32.const 3176))
+          (i32.const 3072))
+        (func (export "veilgate:policy/response-body-hook@0.2.0#on-response-body") (param $at i32) (param $len i32) (result i32)
+          (call $reset)
+          (call $append (local.get $at) (local.get $len) (i32.const 2048))
+          (i32.const 2048))
+        (func (export "veilgate:policy/request-stream-hook@0.2.0#on-request-chunk") (param i32 i32 i32) (result i32)
+          (call $chunk (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "veilgate:policy/response-stream-hook@0.2.0#on-response-chunk") (param i32 i32 i32) (result i32)
+          (call $chunk (local.get 0) (local.get 1) (local.get 2)))"#
+    );
+    guest(world, "", &body)
+}
+
+/// A folder with these modules, and the `[[policy]]` tables and the route that use them: `(name, module, further settings)`.
+pub fn policies(modules: &[(&str, Vec<u8>, &str)]) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut text = String::new();
+    for (name, module, settings) in modules {
+        std::fs::write(dir.path().join(format!("{name}.wasm")), module).expect("written");
+        text += &format!("[[policy]]\nname = \"{name}\"\nmodule = \"{name}.wasm\"\n{settings}\n");
+    }
+    let names: Vec<&str> = modules.iter().map(|(name, _, _)| *name).collect();
+    text += &format!(
+        "[[route]]\nname = \"all\"\npath_prefix = \"/\"\nupstream = \"origin\"\npolicies = {names:?}\n"
+    );
+    (dir, text)
+}
+
+/// A site with a plain listener whose one route has these policies.
+pub async fn site(origin: SocketAddr, modules: &[(&str, Vec<u8>, &str)], extra: &str) -> Site {
+    let (dir, policies) = policies(modules);
+    let text = format!(
+        "[server]\naccess_log = false\ndrain_timeout = \"10s\"\n[[listener]]\naddr = \"127.0.0.1:0\"\n[admin]\n\
+         listen = \"127.0.0.1:0\"\n[policies]\ncache_bytes = 0\n[[upstream]]\nname = \"origin\"\nendpoints = [\"http://{origin}\"]\n\
+         first_byte_timeout = \"10s\"\n{extra}\n{policies}"
+    );
+    Site::start(dir, &text).await
+}
