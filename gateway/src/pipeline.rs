@@ -89,7 +89,7 @@ async fn trip(
     let route = gateway.routes().find(&head)?;
     let body = account.matched(&route, body)?;
     let mut stage = policy::Stage::begin(gateway, client, account, route, head);
-    let next = match stage.on_request()? {
+    let next = match stage.on_request().await? {
         Some(answer) => Next::Answer(answer),
         None => stage.on_request_body(body).await?,
     };
@@ -97,6 +97,6 @@ async fn trip(
         Next::Answer(answer) => answer,
         Next::Forward(body) => dispatch::run(&mut stage, body).await?,
     };
-    let answer = stage.on_response(answer)?;
+    let answer = stage.on_response(answer).await?;
     stage.on_response_body(answer).await
 }

@@ -261,6 +261,7 @@ fn spec(policy: &PolicyConfig, wasm: Vec<u8>) -> Result<PolicySpec, PolicyError>
             .unwrap_or(defaults.memory_bytes),
         fuel: policy.fuel.unwrap_or(defaults.fuel),
         deadline: policy.deadline.unwrap_or(defaults.deadline),
+        ..defaults
     };
     Ok(spec)
 }

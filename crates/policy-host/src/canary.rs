@@ -59,7 +59,7 @@ enum Found {
 impl Canary {
     /// Every hook, as far as the policy lets the exchange come. An error says what was wrong.
     pub(crate) fn check(&self, chain: &Chain) -> Result<(), String> {
-        let found = self.pass(chain);
+        let found = crate::apart::run(self.pass(chain))?;
         let right = match (&found, self.expect) {
             (Found::Unavailable(_), _) => false,
             (_, Expected::AnyDecision) | (Found::Continue, Expected::Continue) => true,
@@ -71,9 +71,9 @@ impl Canary {
             .ok_or_else(|| format!("{} was expected, and {found}", self.expect))
     }
 
-    fn pass(&self, chain: &Chain) -> Found {
+    async fn pass(&self, chain: &Chain) -> Found {
         let mut exchange = self.exchange();
-        match chain.on_request(&mut exchange) {
+        match chain.on_request(&mut exchange).await {
             Outcome::Continue => {}
             ended => return found(ended),
         }
@@ -82,7 +82,7 @@ impl Canary {
             upstream: "canary".to_owned(),
             endpoint: None,
         };
-        match chain.before_attempt(&mut exchange, &attempt) {
+        match chain.before_attempt(&mut exchange, &attempt).await {
             AttemptChoice::Default | AttemptChoice::Route(_) => {}
             AttemptChoice::Respond(response) => return Found::Respond(response.status),
             AttemptChoice::GiveUp => return Found::GaveUp,
@@ -93,7 +93,8 @@ impl Canary {
             error: None,
             latency_us: 1000,
         };
-        if let Verdict::Unavailable(why) = chain.after_attempt(&mut exchange, &attempt, &outcome) {
+        let verdict = chain.after_attempt(&mut exchange, &attempt, &outcome);
+        if let Verdict::Unavailable(why) = verdict.await {
             return Found::Unavailable(why);
         }
         exchange.response = Some(ResponseParts {
@@ -101,7 +102,7 @@ impl Canary {
             headers: HeaderMap::new(),
             source: Source::Upstream,
         });
-        found(chain.on_response(&mut exchange))
+        found(chain.on_response(&mut exchange).await)
     }
 
     fn exchange(&self) -> ExchangeContext {

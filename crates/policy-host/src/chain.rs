@@ -5,7 +5,9 @@
 mod bodies;
 mod ending;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use crate::bindings::exports::veilgate::policy::outcome_hook;
 use crate::bindings::veilgate::policy::types;
@@ -14,11 +16,10 @@ use crate::decision::{
     Attempt, AttemptChoice, AttemptOutcome, Cause, Outcome, Unavailable, Verdict,
 };
 use crate::exchange::{ExchangeContext, Phase};
-use crate::hooks::{self, Hooks};
+use crate::hooks::Pick;
 use crate::host::convert::{self, BeforeChoice, Decided};
 use crate::policy::Policy;
 use crate::spec::OnFault;
-use crate::state::HostState;
 use bodies::Message;
 
 #[derive(Clone, Default)]
@@ -38,22 +39,22 @@ fn contain(policy: &Policy, cause: Cause) -> Option<Unavailable> {
 }
 
 /// One hook of each of these, until one ends the phase.
-fn decide<'p>(
+async fn decide<'p>(
     policies: impl Iterator<Item = (usize, &'p Arc<Policy>)>,
     exchange: &mut ExchangeContext,
     message: Message,
-    hook: impl Fn(&Hooks, &mut wasmtime::Store<HostState>) -> wasmtime::Result<types::Decision>,
+    hook: Pick<(), (types::Decision,)>,
 ) -> Outcome {
     for (place, policy) in policies {
         if exchange.done.has(place) {
             continue;
         }
-        let read = |decision| {
+        let read = |(decision,)| {
             let decided = convert::decision(decision)?;
             bodies::check_wish(policy, place, message, decided.body)?;
             Ok(decided)
         };
-        match policy.call(exchange, &hook, read) {
+        match policy.call(exchange, hook, (), read).await {
             Ok(decided) => {
                 bodies::note_wish(exchange, place, message, decided.body);
                 if decided.done {
@@ -90,34 +91,26 @@ impl Chain {
     }
 
     /// Request hooks, in order, until one answers.
-    pub fn on_request(&self, exchange: &mut ExchangeContext) -> Outcome {
+    pub async fn on_request(&self, exchange: &mut ExchangeContext) -> Outcome {
         exchange.phase = Phase::Request;
-        let hook = |hooks: &Hooks, store: &mut wasmtime::Store<HostState>| {
-            let (decision,) = hooks::the(&hooks.request)?.call(store, ())?;
-            Ok(decision)
-        };
         let hooked = self
             .policies
             .iter()
             .enumerate()
             .filter(|(_, policy)| policy.has_request_hook());
-        decide(hooked, exchange, Message::Request, hook)
+        decide(hooked, exchange, Message::Request, |hooks| &hooks.request).await
     }
 
     /// Response hooks, in reverse order, until one answers instead. Set `exchange.response` before.
-    pub fn on_response(&self, exchange: &mut ExchangeContext) -> Outcome {
+    pub async fn on_response(&self, exchange: &mut ExchangeContext) -> Outcome {
         exchange.phase = Phase::Response;
-        let hook = |hooks: &Hooks, store: &mut wasmtime::Store<HostState>| {
-            let (decision,) = hooks::the(&hooks.response)?.call(store, ())?;
-            Ok(decision)
-        };
         let hooked = self
             .policies
             .iter()
             .enumerate()
             .rev()
             .filter(|(_, policy)| policy.has_response_hook());
-        let outcome = decide(hooked, exchange, Message::Response, hook);
+        let outcome = decide(hooked, exchange, Message::Response, |hooks| &hooks.response).await;
         if !matches!(outcome, Outcome::Continue) {
             // What was asked for was the body of the response that another takes the place of.
             exchange.bodies.response = Asked::default();
@@ -127,7 +120,7 @@ impl Chain {
 
     /// Before an attempt, in order. Each policy sees the route that those before it chose, and the last one chosen stands; the first
     /// refusal ends it, and what the attempt was given goes back.
-    pub fn before_attempt(
+    pub async fn before_attempt(
         &self,
         exchange: &mut ExchangeContext,
         attempt: &Attempt,
@@ -141,16 +134,10 @@ impl Chain {
             if !policy.has_attempt_hook() || exchange.done.has(place) {
                 continue;
             }
-            let called = policy.call(
-                exchange,
-                |hooks, store| {
-                    let before = hooks::the(&hooks.before)?;
-                    let (choice,) = before.call(store, (guest.clone(),))?;
-                    Ok(choice)
-                },
-                convert::choice,
-            );
-            let stopped = match called {
+            let params = (guest.clone(),);
+            let read = |(choice,)| convert::choice(choice);
+            let called = policy.call(exchange, |hooks| &hooks.before, params, read);
+            let stopped = match called.await {
                 Ok(BeforeChoice::Default) => continue,
                 Ok(BeforeChoice::Route(route)) => {
                     guest.upstream.clone_from(&route.upstream);
@@ -172,7 +159,7 @@ impl Chain {
     }
 
     /// After an attempt, in reverse order; every hook is asked. Then the attempt's permits are settled, whatever the guests did.
-    pub fn after_attempt(
+    pub async fn after_attempt(
         &self,
         exchange: &mut ExchangeContext,
         attempt: &Attempt,
@@ -192,16 +179,10 @@ impl Chain {
             if exchange.done.has(place) {
                 continue;
             }
-            let (guest, ended) = (guest_attempt(attempt), guest_outcome(outcome));
-            let called = policy.call(
-                exchange,
-                |hooks, store| {
-                    let (verdict,) = hooks::the(&hooks.after)?.call(store, (guest, ended))?;
-                    Ok(verdict)
-                },
-                Ok,
-            );
-            verdict = match (called, verdict) {
+            let params = (guest_attempt(attempt), guest_outcome(outcome));
+            let read = |(verdict,)| Ok(verdict);
+            let called = policy.call(exchange, |hooks| &hooks.after, params, read);
+            verdict = match (called.await, verdict) {
                 (_, Verdict::Unavailable(first)) => Verdict::Unavailable(first),
                 (Err(cause), so_far) => contain(policy, cause).map_or(so_far, Verdict::Unavailable),
                 (Ok(outcome_hook::Verdict::GiveUp), _) | (Ok(_), Verdict::GiveUp) => {
@@ -251,5 +232,14 @@ fn guest_outcome(outcome: &AttemptOutcome) -> outcome_hook::Outcome {
         status: outcome.status,
         error: outcome.error.clone(),
         latency_us: outcome.latency_us,
+    }
+}
+
+/// What a future comes to if it need not wait: a chain of policies that never wait is through at the first look.
+pub fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }

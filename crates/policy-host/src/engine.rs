@@ -11,9 +11,10 @@ use crate::chain::Chain;
 use crate::compile::Compiler;
 use crate::error::{HostError, LoadError};
 use crate::host;
-use crate::instance::Allowance;
+use crate::instance::{Allowance, TICKS_UNTIL_YIELD};
+use crate::maker::Maker;
 use crate::module;
-use crate::policy::{Parts, Policy};
+use crate::policy::{Kind, Parts, Policy};
 use crate::primitives::{PrimitiveCaps, Primitives};
 use crate::services::Services;
 use crate::spec::{Grant, HostConfig, OnFault, PolicySpec};
@@ -134,22 +135,37 @@ impl PolicyHost {
             services,
             max_body_bytes: spec.max_body_bytes,
         });
-        let policy = Policy::start(Parts {
-            shared,
-            module,
-            config_json: spec.config_json,
-            memory_bytes: limits.memory_bytes,
-            on_fault: spec.on_fault,
-            asks_llm: spec.grants.contains(&Grant::Llm),
-            keys_cache: spec.grants.contains(&Grant::Cache),
-            to_start: Allowance::to_start(limits.fuel, limits.deadline, |span| {
-                self.ticker.ticks(span)
-            }),
-            per_call: Allowance {
-                fuel: limits.fuel,
-                ticks: self.ticker.ticks(limits.deadline),
+        let keys_cache = spec.grants.contains(&Grant::Cache);
+        let asks_llm = spec.grants.contains(&Grant::Llm);
+        let ticks = |span| match module.waits {
+            true => TICKS_UNTIL_YIELD,
+            false => self.ticker.ticks(span),
+        };
+        let to_start = Allowance::to_start(limits.fuel, limits.deadline, ticks);
+        let per_call = Allowance {
+            fuel: limits.fuel,
+            ticks: ticks(limits.deadline),
+        };
+        let kind = match module.waits {
+            true => Kind::Waiting {
+                instances: limits.instances,
+                max_wait: limits.max_wait,
             },
-            instances,
+            false => Kind::Warm { instances },
+        };
+        let policy = Policy::start(Parts {
+            maker: Maker {
+                shared,
+                module,
+                config_json: spec.config_json,
+                memory_bytes: limits.memory_bytes,
+                to_start,
+            },
+            on_fault: spec.on_fault,
+            asks_llm,
+            keys_cache,
+            per_call,
+            kind,
             fault_rule: self.config.fault_rule,
         })?;
         Ok(Arc::new(policy))
@@ -179,11 +195,10 @@ fn engine_config() -> Config {
 }
 
 fn pool_config(host: &HostConfig) -> PoolingAllocationConfig {
+    let warm = host.workers.max(1).saturating_mul(host.max_policies.max(1));
     // During a swap there are the new one, the old one, and one before it whose last exchanges are not over.
-    let wanted = host
-        .workers
-        .max(1)
-        .saturating_mul(host.max_policies.max(1))
+    let wanted = warm
+        .saturating_add(host.waiting_instances)
         .saturating_mul(3);
     let instances = u32::try_from(wanted.min(MAX_INSTANCES)).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
@@ -191,12 +206,19 @@ fn pool_config(host: &HostConfig) -> PoolingAllocationConfig {
         .total_core_instances(instances.saturating_mul(4))
         .total_memories(instances.saturating_mul(2).min(MAX_INSTANCES as u32))
         .total_tables(instances.saturating_mul(3))
+        .total_stacks(stacks(host))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)
         .max_memory_size(host.max_memory_bytes)
         .table_elements(MAX_TABLE_ELEMENTS);
     pool
+}
+
+/// One for every call under way that may wait, and some for policies that are being loaded.
+fn stacks(host: &HostConfig) -> u32 {
+    let calls = host.waiting_instances.saturating_add(host.max_policies);
+    u32::try_from(calls.saturating_mul(2).min(MAX_INSTANCES)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -102,10 +102,14 @@ pub enum FaultKind {
     HostLimit,
     /// No instance could be made.
     Instance,
+    /// It waited longer than `max_wait`.
+    Wait,
+    /// All instances that may wait were in use.
+    Busy,
 }
 
 impl FaultKind {
-    pub const ALL: [FaultKind; 7] = [
+    pub const ALL: [FaultKind; 9] = [
         FaultKind::Fuel,
         FaultKind::Deadline,
         FaultKind::Memory,
@@ -113,6 +117,8 @@ impl FaultKind {
         FaultKind::Decision,
         FaultKind::HostLimit,
         FaultKind::Instance,
+        FaultKind::Wait,
+        FaultKind::Busy,
     ];
 
     pub fn label(self) -> &'static str {
@@ -124,7 +130,14 @@ impl FaultKind {
             FaultKind::Decision => "decision",
             FaultKind::HostLimit => "host_limit",
             FaultKind::Instance => "instance",
+            FaultKind::Wait => "wait",
+            FaultKind::Busy => "busy",
         }
+    }
+
+    /// Whether it says something of the policy, and so counts towards setting it aside: that many clients came at once does not.
+    pub(crate) fn is_the_policys(self) -> bool {
+        self != FaultKind::Busy
     }
 
     pub(crate) fn index(self) -> usize {
@@ -144,6 +157,8 @@ impl fmt::Display for FaultKind {
             FaultKind::Decision => "it answered something that the contract forbids",
             FaultKind::HostLimit => "it went over a limit of the host's functions",
             FaultKind::Instance => "no instance of it could be made",
+            FaultKind::Wait => "it waited longer than it may",
+            FaultKind::Busy => "all of its instances were in use",
         })
     }
 }

@@ -109,6 +109,9 @@ pub(crate) type Chunk = TypedFunc<(Vec<u8>, bool), (types::ChunkAction,)>;
 pub(crate) type Complete = TypedFunc<(complete_hook::Summary,), ()>;
 pub(crate) type Tick = TypedFunc<(), ()>;
 
+/// Which hook is to be called.
+pub(crate) type Pick<P, R> = fn(&Hooks) -> &Option<TypedFunc<P, R>>;
+
 /// The hooks of one instance.
 pub(crate) struct Hooks {
     pub(crate) configure: Option<Configure>,

@@ -1,13 +1,14 @@
-//! One warm instance of a policy. A call lends it the exchange, arms its limits, and says what went wrong by kind. An instance that
+//! One instance of a policy. A call lends it the exchange, arms its limits, and says what went wrong by kind. An instance that
 //! failed is thrown away: nothing is known of its memory.
 
 use std::time::Duration;
 
+use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, Trap};
 
 use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
 use crate::exchange::ExchangeContext;
-use crate::hooks::Hooks;
+use crate::hooks::{self, Hooks, Pick};
 use crate::module::Module;
 use crate::state::HostState;
 
@@ -16,10 +17,14 @@ const START_FACTOR: u32 = 100;
 /// The longest that starting may take.
 const MAX_START: Duration = Duration::from_secs(10);
 
+/// Epoch ticks that an instance which may wait computes without a break; then other tasks of its worker have their turn.
+pub(crate) const TICKS_UNTIL_YIELD: u64 = 1;
+
 /// Fuel and epoch ticks of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
     pub(crate) fuel: u64,
+    /// For instances that may wait this is when they first yield; the fuel and `max_wait` end them.
     pub(crate) ticks: u64,
 }
 
@@ -73,35 +78,62 @@ impl StartError {
 }
 
 impl Instance {
+    /// On the caller's thread; nothing that it does may wait.
     pub(crate) fn start(
         module: &Module,
         state: HostState,
         config: &str,
         allow: Allowance,
     ) -> Result<Self, StartError> {
-        let mut store = Store::new(module.pre.engine(), state);
-        store.limiter(|state| &mut state.memory);
-        let host_call_bytes = store.data().host_call_bytes();
-        store.set_hostcall_fuel(host_call_bytes);
-        arm(&mut store, allow).map_err(StartError::Fault)?;
-        let instance = module.pre.instantiate(&mut store).map_err(|error| {
+        let mut store = store(module, state, allow)?;
+        let instance = module.pre.instantiate(&mut store);
+        let mut started = Self::started(module, store, instance)?;
+        if let Some(configure) = &started.hooks.configure {
+            let answer = configure.call(&mut started.store, (config.to_owned(),));
+            started.configured(answer)?;
+        }
+        Ok(started)
+    }
+
+    /// One that may wait: while it computes it gives the worker to others at every tick.
+    pub(crate) async fn start_waiting(
+        module: &Module,
+        state: HostState,
+        config: &str,
+        allow: Allowance,
+    ) -> Result<Self, StartError> {
+        let mut store = store(module, state, allow)?;
+        store.epoch_deadline_async_yield_and_update(TICKS_UNTIL_YIELD);
+        let instance = module.pre.instantiate_async(&mut store).await;
+        let mut started = Self::started(module, store, instance)?;
+        if let Some(configure) = &started.hooks.configure {
+            let params = (config.to_owned(),);
+            let answer = configure.call_async(&mut started.store, params).await;
+            started.configured(answer)?;
+        }
+        Ok(started)
+    }
+
+    fn started(
+        module: &Module,
+        mut store: Store<HostState>,
+        instance: wasmtime::Result<wasmtime::component::Instance>,
+    ) -> Result<Self, StartError> {
+        let instance = instance.map_err(|error| {
             let kind = kind_of(&error, store.data().memory.refused).unwrap_or(FaultKind::Instance);
             StartError::Fault(Fault::new(kind, format!("{error:#}")))
         })?;
         let hooks = Hooks::load(&module.hooks, &mut store, &instance).map_err(|error| {
             StartError::Fault(Fault::new(FaultKind::Instance, format!("{error:#}")))
         })?;
-        let mut started = Self { store, hooks };
-        started.configure(config)?;
-        Ok(started)
+        store.data_mut().begin_call();
+        Ok(Self { store, hooks })
     }
 
-    fn configure(&mut self, config: &str) -> Result<(), StartError> {
-        let Some(configure) = &self.hooks.configure else {
-            return Ok(());
-        };
-        self.store.data_mut().begin_call();
-        let answer = configure.call(&mut self.store, (config.to_owned(),));
+    fn configured(
+        &self,
+        answer: wasmtime::Result<(Result<(), String>,)>,
+    ) -> Result<(), StartError> {
         self.store.data().report_dropped_lines();
         match answer {
             Ok((Ok(()),)) => Ok(()),
@@ -111,16 +143,22 @@ impl Instance {
     }
 
     /// Lends the exchange for one call. It comes back whatever happens, but for a panic of the host, which drops it.
-    pub(crate) fn call<R>(
+    pub(crate) fn call<P, R>(
         &mut self,
         exchange: &mut ExchangeContext,
         allow: Allowance,
-        hook: impl FnOnce(&Hooks, &mut Store<HostState>) -> wasmtime::Result<R>,
-    ) -> Result<R, Fault> {
+        hook: Pick<P, R>,
+        params: P,
+    ) -> Result<R, Fault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
         arm(&mut self.store, allow)?;
         self.store.data_mut().begin_call();
         self.store.data_mut().swap(exchange);
-        let answer = hook(&self.hooks, &mut self.store);
+        let answer =
+            hooks::the(hook(&self.hooks)).and_then(|hook| hook.call(&mut self.store, params));
         let state = self.store.data_mut();
         state.swap(exchange);
         state.report_dropped_lines();
@@ -131,10 +169,67 @@ impl Instance {
         self.store.data().memory.used()
     }
 
+    /// The same, suspended where the guest waits. If the caller goes away, the exchange comes back all the same; the instance must
+    /// not be used again.
+    pub(crate) async fn call_waiting<P, R>(
+        &mut self,
+        exchange: &mut ExchangeContext,
+        allow: Allowance,
+        hook: Pick<P, R>,
+        params: P,
+    ) -> Result<R, Fault>
+    where
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        arm(&mut self.store, allow)?;
+        self.store.data_mut().begin_call();
+        let lent = Lent::new(&mut self.store, exchange);
+        let answer = match hooks::the(hook(&self.hooks)) {
+            Ok(hook) => hook.call_async(&mut *lent.store, params).await,
+            Err(error) => Err(error),
+        };
+        drop(lent);
+        self.store.data().report_dropped_lines();
+        answer.map_err(|error| fault(&error, self.store.data()))
+    }
+
     /// What the last call left of its fuel.
     pub(crate) fn fuel_left(&self) -> u64 {
         self.store.get_fuel().unwrap_or(0)
     }
+}
+
+/// An exchange in the store of an instance that may be dropped while it waits.
+struct Lent<'a> {
+    store: &'a mut Store<HostState>,
+    exchange: &'a mut ExchangeContext,
+}
+
+impl<'a> Lent<'a> {
+    fn new(store: &'a mut Store<HostState>, exchange: &'a mut ExchangeContext) -> Self {
+        store.data_mut().swap(exchange);
+        Self { store, exchange }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.store.data_mut().swap(self.exchange);
+    }
+}
+
+fn store(
+    module: &Module,
+    state: HostState,
+    allow: Allowance,
+) -> Result<Store<HostState>, StartError> {
+    let mut store = Store::new(module.pre.engine(), state);
+    store.limiter(|state| &mut state.memory);
+    let host_call_bytes = store.data().host_call_bytes();
+    store.set_hostcall_fuel(host_call_bytes);
+    arm(&mut store, allow).map_err(StartError::Fault)?;
+    Ok(store)
 }
 
 fn arm(store: &mut Store<HostState>, allow: Allowance) -> Result<(), Fault> {

@@ -1,10 +1,12 @@
-//! Runs policies: Wasm components on the contract in `guest-sdk/wit`, sandboxed, on warm instances, on the caller's thread.
+//! Runs policies: Wasm components on the contract in `guest-sdk/wit`, sandboxed, on the caller's thread. Most run on warm instances
+//! and never wait; one that may wait runs on a bounded pool of instances of its own, and is suspended meanwhile.
 //!
 //! `PolicyHost` loads; `Chain` calls; `ExchangeContext` is what the guests see and change; `Primitives` is the state they share.
 //! Invariants: a guest cannot stop, starve or corrupt the gateway; what it does wrong is a counted `FaultKind`, and the operator said
-//! what happens then (`OnFault`). What it holds (permits, places in gates) is given back by the host. No call waits for anything but
-//! the guest itself.
+//! what happens then (`OnFault`). What it holds (permits, places in gates) is given back by the host. No thread is ever held up by a
+//! guest that waits.
 
+mod apart;
 mod artifacts;
 mod attrs;
 mod bindings;
@@ -24,6 +26,7 @@ mod host;
 mod inspect;
 mod instance;
 pub mod llm;
+mod maker;
 mod module;
 mod permits;
 mod pin;
@@ -38,12 +41,13 @@ mod state;
 mod tick;
 mod ticker;
 mod upstream;
+mod waiting;
 
 pub use artifacts::{ArtifactDir, ArtifactsError};
 pub use attrs::Attrs;
 pub use bodies::BodyNeed;
 pub use canary::{Canary, Expected};
-pub use chain::Chain;
+pub use chain::{Chain, at_once};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use decision::{
     Attempt, AttemptChoice, AttemptOutcome, Cause, Completed, LocalResponse, Outcome, Passed,

@@ -23,6 +23,8 @@ const HOOKS: &str =
 pub(crate) struct Module {
     pub(crate) pre: InstancePre<HostState>,
     pub(crate) hooks: Exported,
+    /// Whether a call of it may be suspended.
+    pub(crate) waits: bool,
 }
 
 /// `basics` has everything that is always granted.
@@ -60,7 +62,11 @@ pub(crate) fn load(
         .instantiate_pre(&component)
         .map_err(|error| contract(spec, "imports", &error))?;
     let hooks = hooks(spec, &pre)?;
-    Ok(Module { pre, hooks })
+    Ok(Module {
+        pre,
+        hooks,
+        waits: spec.may_wait,
+    })
 }
 
 /// How every Wasm file begins, whatever its layer.

@@ -1,38 +1,45 @@
-//! One loaded policy: its code, its warm instances, its health, its counters. A fault ends here; it goes on as a refusal with a kind.
+//! One loaded policy: its code, its instances, its health, its counters. A fault ends here; it goes on as a refusal with a kind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use wasmtime::Store;
+use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 use crate::decision::Cause;
 use crate::error::{Fault, FaultKind, LoadError};
 use crate::exchange::ExchangeContext;
 use crate::health::{FaultRule, Health, Leave};
-use crate::hooks::{Hook, Hooks};
-use crate::instance::{Allowance, Instance};
-use crate::module::Module;
+use crate::hooks::{Hook, Pick};
+use crate::instance::{Allowance, Instance, StartError};
+use crate::maker::Maker;
 use crate::pool::Pool;
 use crate::spec::OnFault;
-use crate::state::{HostState, Shared};
+use crate::waiting::WaitingPool;
 
 pub struct Policy {
-    shared: Arc<Shared>,
-    module: Module,
-    config_json: String,
-    memory_bytes: usize,
+    maker: Maker,
+    instances: Instances,
     on_fault: OnFault,
     asks_llm: bool,
     keys_cache: bool,
-    to_start: Allowance,
     per_call: Allowance,
-    pool: Pool,
     fault_rule: FaultRule,
     health: Mutex<Health>,
     /// Whether `health` has to be asked before a call: the one load that a healthy policy pays.
     ailing: AtomicBool,
     faults: [AtomicU64; FaultKind::ALL.len()],
+}
+
+/// The two kinds; a policy has one of them.
+enum Instances {
+    /// On the worker, never waiting.
+    Warm(Pool),
+    Waiting {
+        pool: WaitingPool,
+        max_wait: Duration,
+    },
 }
 
 /// The counters of one policy, for metrics and the admin page.
@@ -48,52 +55,71 @@ pub struct PolicyStats {
 
 /// What a policy is made of, once checked.
 pub(crate) struct Parts {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) module: Module,
-    pub(crate) config_json: String,
-    pub(crate) memory_bytes: usize,
+    pub(crate) maker: Maker,
     pub(crate) on_fault: OnFault,
     /// It was granted `llm`.
     pub(crate) asks_llm: bool,
     /// It was granted `cache`.
     pub(crate) keys_cache: bool,
-    pub(crate) to_start: Allowance,
     pub(crate) per_call: Allowance,
-    pub(crate) instances: usize,
+    pub(crate) kind: Kind,
     pub(crate) fault_rule: FaultRule,
 }
 
+/// Which kind of instances, and how many.
+pub(crate) enum Kind {
+    Warm {
+        instances: usize,
+    },
+    Waiting {
+        instances: usize,
+        max_wait: Duration,
+    },
+}
+
 impl Policy {
-    /// Starts and configures every instance, so that what can fail fails here.
+    /// Starts and configures instances, so that what can fail fails here: every warm one, and the first of those that may wait.
     pub(crate) fn start(parts: Parts) -> Result<Self, LoadError> {
-        let policy = Self {
-            pool: Pool::new(parts.instances),
-            shared: parts.shared,
-            module: parts.module,
-            config_json: parts.config_json,
-            memory_bytes: parts.memory_bytes,
+        let maker = parts.maker;
+        let failed = |error: StartError| error.into_load_error(&maker.shared.policy);
+        let instances = match parts.kind {
+            Kind::Warm { instances } => {
+                let pool = Pool::new(instances);
+                for mut slot in pool.slots() {
+                    slot.put_back(maker.warm().map_err(failed)?);
+                }
+                Instances::Warm(pool)
+            }
+            Kind::Waiting {
+                instances,
+                max_wait,
+            } => {
+                let pool = WaitingPool::new(instances);
+                pool.add(maker.first_waiting().map_err(failed)?);
+                Instances::Waiting { pool, max_wait }
+            }
+        };
+        Ok(Self {
+            maker,
+            instances,
             on_fault: parts.on_fault,
             asks_llm: parts.asks_llm,
             keys_cache: parts.keys_cache,
-            to_start: parts.to_start,
             per_call: parts.per_call,
             fault_rule: parts.fault_rule,
             health: Mutex::new(Health::new()),
             ailing: AtomicBool::new(false),
             faults: Default::default(),
-        };
-        for mut slot in policy.pool.slots() {
-            let state = HostState::new(policy.shared.clone(), policy.memory_bytes);
-            let instance =
-                Instance::start(&policy.module, state, &policy.config_json, policy.to_start)
-                    .map_err(|error| error.into_load_error(&policy.shared.policy))?;
-            slot.put_back(Box::new(instance));
-        }
-        Ok(policy)
+        })
     }
 
     pub fn name(&self) -> &str {
-        &self.shared.policy
+        &self.maker.shared.policy
+    }
+
+    /// Whether a hook of it may be suspended.
+    pub fn may_wait(&self) -> bool {
+        matches!(self.instances, Instances::Waiting { .. })
     }
 
     pub fn on_fault(&self) -> OnFault {
@@ -101,19 +127,19 @@ impl Policy {
     }
 
     pub fn has_request_hook(&self) -> bool {
-        self.module.hooks.has(Hook::Request)
+        self.maker.module.hooks.has(Hook::Request)
     }
 
     pub fn has_attempt_hook(&self) -> bool {
-        self.module.hooks.has(Hook::Before)
+        self.maker.module.hooks.has(Hook::Before)
     }
 
     pub fn has_outcome_hook(&self) -> bool {
-        self.module.hooks.has(Hook::After)
+        self.maker.module.hooks.has(Hook::After)
     }
 
     pub fn has_response_hook(&self) -> bool {
-        self.module.hooks.has(Hook::Response)
+        self.maker.module.hooks.has(Hook::Response)
     }
 
     pub fn has_complete_hook(&self) -> bool {
@@ -125,11 +151,11 @@ impl Policy {
     }
 
     pub(crate) fn has(&self, hook: Hook) -> bool {
-        self.module.hooks.has(hook)
+        self.maker.module.hooks.has(hook)
     }
 
     pub(crate) fn max_body_bytes(&self) -> usize {
-        self.shared.max_body_bytes
+        self.maker.shared.max_body_bytes
     }
 
     pub(crate) fn keys_cache(&self) -> bool {
@@ -142,9 +168,12 @@ impl Policy {
 
     pub fn stats(&self) -> PolicyStats {
         PolicyStats {
-            policy: self.shared.policy.to_string(),
-            calls: self.pool.calls(),
-            fuel: self.pool.fuel(),
+            policy: self.maker.shared.policy.to_string(),
+            calls: self.calls(),
+            fuel: match &self.instances {
+                Instances::Warm(pool) => pool.fuel(),
+                Instances::Waiting { pool, .. } => pool.tally.fuel(),
+            },
             faults: FaultKind::ALL
                 .map(|kind| (kind, self.faults[kind.index()].load(Ordering::Relaxed)))
                 .to_vec(),
@@ -154,32 +183,59 @@ impl Policy {
 
     /// Makes and configures one more instance, and throws it away: for those who measure what a fresh one takes.
     pub fn try_start(&self) -> Result<(), Fault> {
-        self.another_instance().map(drop)
+        let made = match &self.instances {
+            Instances::Warm(_) => self.maker.warm(),
+            Instances::Waiting { .. } => self.maker.first_waiting(),
+        };
+        made.map(drop).map_err(StartError::into_fault)
     }
 
-    /// Linear memory of the largest of its warm instances.
+    /// Linear memory of the largest of its idle instances.
     pub fn memory_bytes(&self) -> usize {
-        let idle = self.pool.slots().map(|slot| slot.memory_bytes());
-        idle.max().unwrap_or(0)
+        match &self.instances {
+            Instances::Warm(pool) => pool.slots().map(|slot| slot.memory_bytes()).max(),
+            Instances::Waiting { pool, .. } => pool.largest_idle(),
+        }
+        .unwrap_or(0)
     }
 
     pub(crate) fn label(&self) -> &Arc<str> {
-        &self.shared.policy
+        &self.maker.shared.policy
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
-        self.shared.clock.monotonic_ns()
+        self.maker.shared.clock.monotonic_ns()
     }
 
-    /// One call of one hook. `read` turns the guest's answer into something checked; what it refuses is the guest's fault.
-    pub(crate) fn call<A, R>(
+    fn calls(&self) -> u64 {
+        match &self.instances {
+            Instances::Warm(pool) => pool.calls(),
+            Instances::Waiting { pool, .. } => pool.tally.calls(),
+        }
+    }
+
+    /// One call of one hook, on an instance of the policy's kind. `read` turns the guest's answer into something checked; what it
+    /// refuses is the guest's fault. Ready at once unless the policy may wait.
+    pub(crate) async fn call<P, R, X>(
         &self,
         exchange: &mut ExchangeContext,
-        hook: impl FnOnce(&Hooks, &mut Store<HostState>) -> wasmtime::Result<A>,
-        read: impl FnOnce(A) -> Result<R, &'static str>,
-    ) -> Result<R, Cause> {
+        hook: Pick<P, R>,
+        params: P,
+        read: impl FnOnce(R) -> Result<X, &'static str>,
+    ) -> Result<X, Cause>
+    where
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
         let leave = self.leave()?;
-        let answer = self.call_instance(exchange, hook).and_then(|answer| {
+        let answer = match &self.instances {
+            Instances::Warm(pool) => self.call_warm(pool, exchange, hook, params),
+            // Boxed, so that only calls which may wait pay for what they keep meanwhile.
+            Instances::Waiting { pool, max_wait } => {
+                Box::pin(self.call_waiting(pool, *max_wait, exchange, hook, params)).await
+            }
+        };
+        let answer = answer.and_then(|answer| {
             read(answer).map_err(|refused| Fault::new(FaultKind::Decision, refused))
         });
         match answer {
@@ -203,48 +259,87 @@ impl Policy {
             .ok_or(Cause::SetAside)
     }
 
-    fn call_instance<A>(
+    fn call_warm<P, R>(
         &self,
+        pool: &Pool,
         exchange: &mut ExchangeContext,
-        hook: impl FnOnce(&Hooks, &mut Store<HostState>) -> wasmtime::Result<A>,
-    ) -> Result<A, Fault> {
-        let mut slot = self.pool.checkout();
+        hook: Pick<P, R>,
+        params: P,
+    ) -> Result<R, Fault>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let mut slot = pool.checkout();
         let mut instance = match slot.take() {
             Some(instance) => instance,
-            None => Box::new(self.another_instance()?),
+            None => self.maker.warm().map_err(StartError::into_fault)?,
         };
-        let answer = instance.call(exchange, self.per_call, hook)?;
-        slot.count_fuel(self.per_call.fuel.saturating_sub(instance.fuel_left()));
+        let answer = instance.call(exchange, self.per_call, hook, params)?;
+        slot.count_fuel(self.used(&instance));
         slot.put_back(instance);
         Ok(answer)
     }
 
-    fn another_instance(&self) -> Result<Instance, Fault> {
-        let state = HostState::new(self.shared.clone(), self.memory_bytes);
-        Instance::start(&self.module, state, &self.config_json, self.to_start)
-            .map_err(|error| error.into_fault())
+    async fn call_waiting<P, R>(
+        &self,
+        pool: &WaitingPool,
+        max_wait: Duration,
+        exchange: &mut ExchangeContext,
+        hook: Pick<P, R>,
+        params: P,
+    ) -> Result<R, Fault>
+    where
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        let place = pool.checkout().await?;
+        let call = async {
+            let mut instance = match place.take() {
+                Some(instance) => instance,
+                None => self.maker.waiting().await.map_err(StartError::into_fault)?,
+            };
+            let answer = instance
+                .call_waiting(exchange, self.per_call, hook, params)
+                .await?;
+            Ok((instance, answer))
+        };
+        let (instance, answer) = tokio::time::timeout(max_wait, call).await.map_err(|_| {
+            let detail = format!("the call was not over after {max_wait:?}");
+            Fault::new(FaultKind::Wait, detail)
+        })??;
+        pool.tally.count_fuel(self.used(&instance));
+        place.put_back(instance);
+        Ok(answer)
+    }
+
+    fn used(&self, instance: &Instance) -> u64 {
+        self.per_call.fuel.saturating_sub(instance.fuel_left())
     }
 
     fn recovered(&self) {
         let mut health = self.health.lock();
-        health.went_well(Leave::Trial, self.pool.calls(), self.now_ns());
+        health.went_well(Leave::Trial, self.calls(), self.now_ns());
         if health.is_serving() {
             self.ailing.store(false, Ordering::Release);
-            tracing::info!(target: "policy", policy = %self.shared.policy, "the policy works again");
+            tracing::info!(target: "policy", policy = %self.maker.shared.policy, "the policy works again");
         }
     }
 
     fn failed(&self, leave: Leave, fault: &Fault) -> Cause {
         self.faults[fault.kind.index()].fetch_add(1, Ordering::Relaxed);
         metrics::counter!("gateway_policy_faults_total",
-            "policy" => self.shared.policy.to_string(), "kind" => fault.kind.label())
+            "policy" => self.maker.shared.policy.to_string(), "kind" => fault.kind.label())
         .increment(1);
-        tracing::warn!(target: "policy", policy = %self.shared.policy, kind = fault.kind.label(), detail = %fault.detail,
+        tracing::warn!(target: "policy", policy = %self.maker.shared.policy, kind = fault.kind.label(), detail = %fault.detail,
             "a policy call failed");
+        if !fault.kind.is_the_policys() {
+            return Cause::Fault(fault.kind);
+        }
         let mut health = self.health.lock();
-        if health.failed(&self.fault_rule, leave, self.pool.calls(), self.now_ns()) {
+        if health.failed(&self.fault_rule, leave, self.calls(), self.now_ns()) {
             self.ailing.store(true, Ordering::Release);
-            tracing::error!(target: "policy", policy = %self.shared.policy, on_fault = ?self.on_fault,
+            tracing::error!(target: "policy", policy = %self.maker.shared.policy, on_fault = ?self.on_fault,
                 "the policy is set aside after repeated faults; it is tried again after a pause");
         }
         Cause::Fault(fault.kind)

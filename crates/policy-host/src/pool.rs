@@ -18,8 +18,32 @@ pub(crate) struct Pool {
 pub(crate) struct Slot {
     /// None: none was made yet, or the last one failed.
     instance: Mutex<Option<Box<Instance>>>,
+    tally: Tally,
+}
+
+/// What some instances did, all together.
+#[derive(Default)]
+pub(crate) struct Tally {
     calls: AtomicU64,
     fuel: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn count_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_fuel(&self, used: u64) {
+        self.fuel.fetch_add(used, Ordering::Relaxed);
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn fuel(&self) -> u64 {
+        self.fuel.load(Ordering::Relaxed)
+    }
 }
 
 pub(crate) struct Checkout<'a> {
@@ -43,7 +67,7 @@ impl Pool {
             .find_map(|slot| Some((slot, slot.instance.try_lock()?)));
         let (slot, instance) =
             free.unwrap_or_else(|| (&self.slots[home], self.slots[home].instance.lock()));
-        slot.calls.fetch_add(1, Ordering::Relaxed);
+        slot.tally.count_call();
         Checkout { slot, instance }
     }
 
@@ -56,17 +80,11 @@ impl Pool {
     }
 
     pub(crate) fn calls(&self) -> u64 {
-        self.slots
-            .iter()
-            .map(|slot| slot.calls.load(Ordering::Relaxed))
-            .sum()
+        self.slots.iter().map(|slot| slot.tally.calls()).sum()
     }
 
     pub(crate) fn fuel(&self) -> u64 {
-        self.slots
-            .iter()
-            .map(|slot| slot.fuel.load(Ordering::Relaxed))
-            .sum()
+        self.slots.iter().map(|slot| slot.tally.fuel()).sum()
     }
 }
 
@@ -87,7 +105,7 @@ impl Checkout<'_> {
     }
 
     pub(crate) fn count_fuel(&self, used: u64) {
-        self.slot.fuel.fetch_add(used, Ordering::Relaxed);
+        self.slot.tally.count_fuel(used);
     }
 }
 

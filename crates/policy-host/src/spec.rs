@@ -19,6 +19,12 @@ pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 pub const MAX_FUEL: u64 = 10_000_000_000;
 /// The longest deadline of one call.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(10);
+/// Calls at the same time of a policy that may wait, if the operator says nothing: with answers after 10 ms, 1600 calls a second.
+pub const DEFAULT_INSTANCES: usize = 16;
+/// The most of them: each can have as much memory as a policy may have.
+pub const MAX_INSTANCES: usize = 1024;
+/// The longest that a call may wait: no client waits longer.
+pub const MAX_WAIT: Duration = Duration::from_secs(300);
 /// The least memory that a component can start in: two pages.
 pub const MIN_MEMORY_BYTES: usize = 128 * 1024;
 
@@ -34,6 +40,8 @@ pub struct HostConfig {
     pub workers: usize,
     /// Policies that may be loaded at once, in one chain or in several; room for a swap comes on top.
     pub max_policies: usize,
+    /// Room for instances of policies that may wait, all of these policies together; room for a swap comes on top.
+    pub waiting_instances: usize,
     /// The most that any one policy's `Limits::memory_bytes` can be.
     pub max_memory_bytes: usize,
     pub max_module_bytes: usize,
@@ -53,6 +61,7 @@ impl Default for HostConfig {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_policies: 32,
+            waiting_instances: 16 * DEFAULT_INSTANCES,
             max_memory_bytes: 64 << 20,
             max_module_bytes: 32 << 20,
             artifacts: None,
@@ -72,8 +81,13 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// About one per Wasm instruction. The real limit: the same on every machine.
     pub fuel: u64,
-    /// The backstop, for a machine so busy that fuel takes long to burn.
+    /// The backstop, for a machine so busy that fuel takes long to burn. Not for policies that may wait: theirs is `max_wait`, and
+    /// while they compute they give way to other tasks.
     pub deadline: Duration,
+    /// Calls of a policy that may wait, at the same time; each has an instance.
+    pub instances: usize,
+    /// The longest that one call may take, all its waits together. Only for policies that may wait.
+    pub max_wait: Duration,
 }
 
 impl Default for Limits {
@@ -82,6 +96,8 @@ impl Default for Limits {
             memory_bytes: 32 << 20,
             fuel: 10_000_000,
             deadline: Duration::from_millis(100),
+            instances: DEFAULT_INSTANCES,
+            max_wait: Duration::from_secs(30),
         }
     }
 }
@@ -170,6 +186,8 @@ pub struct PolicySpec {
     pub on_fault: OnFault,
     /// The longest body that it is given whole, or that it may put in place of one.
     pub max_body_bytes: usize,
+    /// Run it as one that may wait even if it imports nothing that waits: then a long computation gives way to other tasks.
+    pub may_wait: bool,
     /// Policies with the same scope share their limiters, gates and breakers. None: the policy's own.
     pub shared_scope: Option<String>,
     /// Names of key-value stores that are not the policy's own, but shared by all policies that list them.
@@ -188,6 +206,7 @@ impl PolicySpec {
             limits: Limits::default(),
             on_fault: OnFault::default(),
             max_body_bytes: DEFAULT_BODY_BYTES,
+            may_wait: false,
             shared_scope: None,
             kv_shared: Vec::new(),
         }
@@ -227,6 +246,12 @@ impl PolicySpec {
                 "the body limit must be 1 to {} bytes",
                 host.max_body_bytes
             ));
+        }
+        if limits.instances == 0 || limits.instances > MAX_INSTANCES {
+            return Some(format!("`instances` must be 1 to {MAX_INSTANCES}"));
+        }
+        if limits.max_wait.is_zero() || limits.max_wait > MAX_WAIT {
+            return Some("`max_wait` must be above zero and at most 5 min".into());
         }
         None
     }
@@ -271,5 +296,7 @@ mod tests {
         check(&|s| s.limits.deadline = Duration::ZERO, "deadline");
         check(&|s| s.max_body_bytes = 0, "body");
         check(&|s| s.max_body_bytes = MAX_BODY_BYTES + 1, "body");
+        check(&|s| s.limits.instances = 0, "instances");
+        check(&|s| s.limits.max_wait = MAX_WAIT * 2, "max_wait");
     }
 }

@@ -103,7 +103,7 @@ fn chain(bench: &Bench, letters: &[(char, u8)], on_fault: OnFault) -> Chain {
 fn begun(chain: &Chain) -> ExchangeContext {
     let mut exchange = exchange(&[]);
     assert!(matches!(
-        now(async { chain.on_request(&mut exchange) }),
+        now(chain.on_request(&mut exchange)),
         Outcome::Continue
     ));
     exchange
@@ -117,7 +117,7 @@ fn answered(chain: &Chain) -> ExchangeContext {
         source: Source::Upstream,
     });
     assert!(matches!(
-        now(async { chain.on_response(&mut exchange) }),
+        now(chain.on_response(&mut exchange)),
         Outcome::Continue
     ));
     exchange
@@ -243,7 +243,7 @@ fn a_body_without_a_hook_to_take_it_is_a_fault() {
     for (on_fault, denied) in [(OnFault::Deny, true), (OnFault::Skip, false)] {
         let chain = Chain::new(vec![bench.load(spec("p", asks.clone(), on_fault)).unwrap()]);
         let mut exchange = exchange(&[]);
-        let outcome = now(async { chain.on_request(&mut exchange) });
+        let outcome = now(chain.on_request(&mut exchange));
         match outcome {
             Outcome::Unavailable(unavailable) if denied => {
                 assert_eq!(unavailable.cause, Cause::Fault(FaultKind::Decision));
@@ -328,7 +328,7 @@ fn a_response_in_place_of_another_is_not_the_one_whose_body_was_asked_for() {
             .unwrap(),
     ]);
     let mut exchange = exchange(&[]);
-    let outcome = now(async { chain.on_response(&mut exchange) });
+    let outcome = now(chain.on_response(&mut exchange));
     assert!(matches!(outcome, Outcome::Respond(_)));
     assert!(chain.response_need(&exchange).is_none());
 }

@@ -5,19 +5,30 @@ mod common;
 use std::time::Duration;
 
 use common::lines::Lines;
-use common::{Bench, CONFIGURE, ON_REQUEST, bare, component, configured, exchange, granted};
+use common::{Bench, CONFIGURE, ON_REQUEST, bare, component, configured, exchange, granted, now};
 use policy_host::{Cause, Chain, FaultKind, LoadError, OnFault, Outcome, PolicySpec};
 
-/// One hook, both rules: `deny` names the kind, `skip` goes on, and the exchange comes back whole.
+/// One hook, both rules, both kinds of instances.
 fn check(wasm: Vec<u8>, kind: FaultKind, change: impl Fn(&mut PolicySpec)) {
+    check_on(false, &wasm, kind, &change);
+    check_on(true, &wasm, kind, &change);
+}
+
+/// `deny` names the kind, `skip` goes on, and the exchange comes back whole.
+fn check_on(may_wait: bool, wasm: &[u8], kind: FaultKind, change: impl Fn(&mut PolicySpec)) {
     let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     for on_fault in [OnFault::Deny, OnFault::Skip] {
-        let mut spec = granted("p", wasm.clone(), on_fault);
+        let mut spec = granted("p", wasm.to_vec(), on_fault);
+        spec.may_wait = may_wait;
         change(&mut spec);
         let policy = bench.load(spec).unwrap();
         let chain = Chain::new(vec![policy.clone()]);
         let mut exchange = exchange(&[("x-kept", "1")]);
-        match (on_fault, chain.on_request(&mut exchange)) {
+        match (on_fault, runtime.block_on(chain.on_request(&mut exchange))) {
             (OnFault::Deny, Outcome::Unavailable(unavailable)) => {
                 assert_eq!(unavailable.cause, Cause::Fault(kind), "{unavailable}");
                 assert_eq!(&*unavailable.policy, "p");
@@ -47,14 +58,14 @@ fn a_loop_without_end_runs_out_of_fuel() {
 
 #[test]
 fn a_call_past_its_deadline_ends_though_it_has_fuel() {
-    check(
-        bare("(loop $on (br $on)) (unreachable)"),
-        FaultKind::Deadline,
-        |spec| {
-            spec.limits.fuel = 10_000_000_000;
-            spec.limits.deadline = Duration::from_millis(5);
-        },
-    );
+    let endless = bare("(loop $on (br $on)) (unreachable)");
+    let change = |spec: &mut PolicySpec| {
+        spec.limits.fuel = 10_000_000_000;
+        spec.limits.deadline = Duration::from_millis(5);
+        spec.limits.max_wait = Duration::from_millis(50);
+    };
+    check_on(false, &endless, FaultKind::Deadline, change);
+    check_on(true, &endless, FaultKind::Wait, change);
 }
 
 #[test]
@@ -134,7 +145,7 @@ fn overlapping_arguments_cannot_make_the_host_allocate_without_end() {
     );
     let wasm = component("limiting", imports, &body);
     let chain = Bench::new().chain(wasm.clone(), OnFault::Skip);
-    let lines = Lines::of(|| drop(chain.on_request(&mut exchange(&[]))));
+    let lines = Lines::of(|| drop(now(chain.on_request(&mut exchange(&[])))));
     assert!(
         lines[0].contains("too much data is being copied"),
         "{lines:?}"
@@ -159,16 +170,16 @@ fn a_policy_works_again_on_a_new_instance_after_a_trap() {
     let chain = bench.chain(component("basic", imports, &body), OnFault::Deny);
     for _ in 0..3 {
         assert!(matches!(
-            chain.on_request(&mut exchange(&[])),
+            now(chain.on_request(&mut exchange(&[]))),
             Outcome::Continue
         ));
         assert!(matches!(
-            chain.on_request(&mut exchange(&[("x-boom", "1")])),
+            now(chain.on_request(&mut exchange(&[("x-boom", "1")]))),
             Outcome::Unavailable(_)
         ));
     }
     assert!(matches!(
-        chain.on_request(&mut exchange(&[])),
+        now(chain.on_request(&mut exchange(&[]))),
         Outcome::Continue
     ));
     let stats = chain.policies()[0].stats();
@@ -179,7 +190,7 @@ fn a_policy_works_again_on_a_new_instance_after_a_trap() {
 fn after_repeated_faults_it_is_set_aside_and_tried_again_after_a_growing_pause() {
     let bench = Bench::new();
     let chain = bench.chain(bare("(unreachable)"), OnFault::Deny);
-    let cause = || match chain.on_request(&mut exchange(&[])) {
+    let cause = || match now(chain.on_request(&mut exchange(&[]))) {
         Outcome::Unavailable(unavailable) => unavailable.cause,
         other => panic!("{other:?}"),
     };
@@ -204,7 +215,7 @@ fn a_policy_that_is_set_aside_and_skipped_lets_requests_through() {
     let chain = bench.chain(bare("(unreachable)"), OnFault::Skip);
     for _ in 0..20 {
         assert!(matches!(
-            chain.on_request(&mut exchange(&[])),
+            now(chain.on_request(&mut exchange(&[]))),
             Outcome::Continue
         ));
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::lines::Lines;
 use common::{
-    Bench, CONFIGURE, ON_REQUEST, ON_RESPONSE, bare, component, configured, exchange, granted,
+    Bench, CONFIGURE, ON_REQUEST, ON_RESPONSE, bare, component, configured, exchange, granted, now,
 };
 use http::{HeaderMap, StatusCode};
 use policy_host::{
@@ -43,14 +43,17 @@ fn a_guest_that_says_nothing_changes_nothing() {
     let bench = Bench::new();
     let chain = bench.chain(bare("(i32.const 4096)"), OnFault::Deny);
     let mut exchange = exchange(&[("x", "1")]);
-    assert!(matches!(chain.on_request(&mut exchange), Outcome::Continue));
+    assert!(matches!(
+        now(chain.on_request(&mut exchange)),
+        Outcome::Continue
+    ));
     assert!(exchange.route.is_none() && exchange.reasons.is_empty());
     assert!(matches!(
-        chain.on_response(&mut exchange),
+        now(chain.on_response(&mut exchange)),
         Outcome::Continue
     ));
     assert!(matches!(
-        Chain::default().on_request(&mut exchange),
+        now(Chain::default().on_request(&mut exchange)),
         Outcome::Continue
     ));
 }
@@ -68,7 +71,7 @@ fn a_response_ends_the_request_phase_with_its_reason() {
         .unwrap();
     let chain = Chain::new(vec![responder.unwrap(), never.clone()]);
     let mut exchange = exchange(&[]);
-    let Outcome::Respond(response) = chain.on_request(&mut exchange) else {
+    let Outcome::Respond(response) = now(chain.on_request(&mut exchange)) else {
         panic!("no response")
     };
     assert_eq!(
@@ -102,7 +105,10 @@ fn the_last_route_stands_and_defer_is_told() {
         hash_key: None,
         timeout_ms: None,
     });
-    assert!(matches!(chain.on_request(&mut exchange), Outcome::Defer));
+    assert!(matches!(
+        now(chain.on_request(&mut exchange)),
+        Outcome::Defer
+    ));
     let blue = RouteChoice {
         upstream: "blue".into(),
         endpoint: None,
@@ -145,7 +151,7 @@ fn a_guest_reads_and_changes_the_request() {
     let mut exchange = exchange(&[("X-In", "value")]);
     let lines = Lines::of(|| {
         assert!(matches!(
-            chain.on_request(&mut exchange),
+            now(chain.on_request(&mut exchange)),
             Outcome::Continue | Outcome::Unavailable(_)
         ))
     });
@@ -179,7 +185,10 @@ fn the_configuration_reaches_every_instance() {
             scope.spawn(|| {
                 for _ in 0..50 {
                     let mut exchange = exchange(&[]);
-                    assert!(matches!(chain.on_request(&mut exchange), Outcome::Continue));
+                    assert!(matches!(
+                        now(chain.on_request(&mut exchange)),
+                        Outcome::Continue
+                    ));
                     assert_eq!(exchange.request.headers["x-config"], r#"{"a":[1,2]}"#);
                 }
             });
@@ -224,7 +233,7 @@ fn response_hooks_run_in_reverse_and_change_the_response() {
             headers: HeaderMap::new(),
             source,
         });
-        let lines = Lines::of(|| drop(chain.on_response(&mut exchange)));
+        let lines = Lines::of(|| drop(now(chain.on_response(&mut exchange))));
         assert!(lines.is_empty(), "{lines:?}");
         let response = exchange.into_exchange().response.unwrap();
         let order: Vec<_> = response
@@ -299,7 +308,10 @@ fn a_guest_sees_the_upstreams_and_steers_the_cache() {
     let upstreams = Arc::new(OneUpstream::default());
     let plain = exchange(&[]).into_exchange();
     let mut exchange = ExchangeContext::new(plain.request, plain.info, Some(upstreams.clone()));
-    assert!(matches!(chain.on_request(&mut exchange), Outcome::Continue));
+    assert!(matches!(
+        now(chain.on_request(&mut exchange)),
+        Outcome::Continue
+    ));
     assert_eq!(upstreams.ejected.load(Ordering::SeqCst), 5);
     assert_eq!(exchange.cache.key_parts, ["blue"]);
     let store = StoreDirective {
@@ -310,10 +322,13 @@ fn a_guest_sees_the_upstreams_and_steers_the_cache() {
     assert_eq!(exchange.cache.store, Some(store));
     // The seventeenth part would be dropped, and two answers could share a key: the call ends instead.
     for _ in 0..15 {
-        assert!(matches!(chain.on_request(&mut exchange), Outcome::Continue));
+        assert!(matches!(
+            now(chain.on_request(&mut exchange)),
+            Outcome::Continue
+        ));
     }
     assert!(matches!(
-        chain.on_request(&mut exchange),
+        now(chain.on_request(&mut exchange)),
         Outcome::Unavailable(_)
     ));
 }
@@ -334,7 +349,7 @@ fn a_flood_of_log_lines_is_cut_and_cannot_forge_lines() {
     );
     let bench = Bench::new();
     let chain = bench.chain(component("basic", imports, &body), OnFault::Deny);
-    let lines = Lines::of(|| drop(chain.on_request(&mut exchange(&[]))));
+    let lines = Lines::of(|| drop(now(chain.on_request(&mut exchange(&[])))));
     assert_eq!(lines.len(), 17, "{lines:?}");
     assert_eq!(
         lines[0],

@@ -5,7 +5,7 @@ mod common;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{
-    AFTER, BEFORE, Bench, CONFIGURE, ON_REQUEST, component, configured, exchange, granted,
+    AFTER, BEFORE, Bench, CONFIGURE, ON_REQUEST, component, configured, exchange, granted, now,
 };
 use policy_host::{
     Attempt, AttemptChoice, AttemptOutcome, Chain, CircuitState, OnFault, Outcome, Verdict,
@@ -33,7 +33,7 @@ fn limiter() -> Vec<u8> {
 }
 
 fn allowed(chain: &Chain) -> bool {
-    match chain.on_request(&mut exchange(&[])) {
+    match now(chain.on_request(&mut exchange(&[]))) {
         Outcome::Continue => true,
         Outcome::Respond(response) if response.status == 429 => false,
         other => panic!("{other:?}"),
@@ -110,7 +110,7 @@ fn a_place_in_a_gate_is_left_when_the_exchange_ends_even_if_the_guest_trapped() 
     let chain = bench.chain(component("limiting", imports, &body), OnFault::Skip);
     let enter = || {
         let mut exchange = exchange(&[]);
-        let inside = matches!(chain.on_request(&mut exchange), Outcome::Continue);
+        let inside = matches!(now(chain.on_request(&mut exchange)), Outcome::Continue);
         (exchange, inside)
     };
     let (first, second) = (enter(), enter());
@@ -171,7 +171,7 @@ impl Story {
             upstream: "blue".into(),
             endpoint: None,
         };
-        match self.chain.before_attempt(&mut exchange, &attempt) {
+        match now(self.chain.before_attempt(&mut exchange, &attempt)) {
             AttemptChoice::GiveUp => false,
             AttemptChoice::Default => {
                 let outcome = AttemptOutcome {
@@ -179,7 +179,7 @@ impl Story {
                     error: None,
                     latency_us: 10,
                 };
-                let _ = self.chain.after_attempt(&mut exchange, &attempt, &outcome);
+                let _ = now(self.chain.after_attempt(&mut exchange, &attempt, &outcome));
                 true
             }
             other => panic!("{other:?}"),
@@ -250,13 +250,13 @@ fn an_attempt_that_never_ended_gives_its_probe_back_uncounted() {
         endpoint: None,
     };
     assert!(matches!(
-        story.chain.before_attempt(&mut held, &attempt),
+        now(story.chain.before_attempt(&mut held, &attempt)),
         AttemptChoice::Default
     ));
     assert!(!story.attempt(200), "the only probe is out");
     held.settle_abandoned();
     assert!(matches!(
-        story.chain.before_attempt(&mut held, &attempt),
+        now(story.chain.before_attempt(&mut held, &attempt)),
         AttemptChoice::Default
     ));
     assert!(!story.attempt(200));
@@ -290,24 +290,24 @@ fn an_attempt_that_another_policy_stopped_gives_its_permit_back() {
     };
     for _ in 0..4 {
         let mut exchange = exchange(&[]);
-        let _ = open.before_attempt(&mut exchange, &attempt);
+        let _ = now(open.before_attempt(&mut exchange, &attempt));
         let failed = AttemptOutcome {
             status: None,
             error: Some("connection_refused".into()),
             latency_us: 1,
         };
-        let _ = open.after_attempt(&mut exchange, &attempt, &failed);
+        let _ = now(open.after_attempt(&mut exchange, &attempt, &failed));
     }
     bench.clock.advance_ms(1000);
     let stopped = Chain::new(vec![opening, load("stop", fixed(3, 0))]);
     let mut held = exchange(&[]);
     assert!(matches!(
-        stopped.before_attempt(&mut held, &attempt),
+        now(stopped.before_attempt(&mut held, &attempt)),
         AttemptChoice::GiveUp
     ));
     // `held` is still there, and the probe is free all the same.
     assert!(matches!(
-        open.before_attempt(&mut exchange(&[]), &attempt),
+        now(open.before_attempt(&mut exchange(&[]), &attempt)),
         AttemptChoice::Default
     ));
 }
@@ -327,13 +327,16 @@ fn verdicts_join_give_up_before_retry_before_accept() {
             upstream: "blue".into(),
             endpoint: Some(1),
         };
-        let verdict =
-            match chain.after_attempt(&mut exchange(&[]), &attempt, &AttemptOutcome::default()) {
-                Verdict::Accept => "accept",
-                Verdict::Retry => "retry",
-                Verdict::GiveUp => "give up",
-                Verdict::Unavailable(_) => "unavailable",
-            };
+        let verdict = match now(chain.after_attempt(
+            &mut exchange(&[]),
+            &attempt,
+            &AttemptOutcome::default(),
+        )) {
+            Verdict::Accept => "accept",
+            Verdict::Retry => "retry",
+            Verdict::GiveUp => "give up",
+            Verdict::Unavailable(_) => "unavailable",
+        };
         assert_eq!(verdict, want, "{verdicts:?}");
     };
     check(&[0, 0], "accept");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, CONFIGURE, ON_REQUEST, component, exchange, granted};
+use common::{Bench, CONFIGURE, ON_REQUEST, component, exchange, granted, now};
 use policy_host::{Chain, OnFault, Outcome, PrimitiveCaps, Primitives};
 
 /// Opens the store `s` and counts requests in it; answers 200 and the count.
@@ -29,7 +29,7 @@ fn counter() -> Vec<u8> {
 }
 
 fn count(chain: &Chain) -> u16 {
-    match chain.on_request(&mut exchange(&[])) {
+    match now(chain.on_request(&mut exchange(&[]))) {
         Outcome::Respond(response) => response.status.as_u16() - 200,
         other => panic!("{other:?}"),
     }
@@ -114,7 +114,7 @@ fn a_flood_of_entries_takes_no_more_than_the_operator_said() {
     let mut spec = granted("p", flood(), OnFault::Deny);
     spec.limits.deadline = std::time::Duration::from_secs(10);
     let chain = Chain::new(vec![bench.load(spec).unwrap()]);
-    let outcome = chain.on_request(&mut exchange(&[]));
+    let outcome = now(chain.on_request(&mut exchange(&[])));
     assert!(matches!(outcome, Outcome::Continue), "{outcome:?}");
     let size = bench.primitives.store_sizes().remove(0);
     assert!(
@@ -191,7 +191,7 @@ fn a_metric_is_used_as_it_was_defined_or_the_call_fails() {
         (0, observe.to_owned(), false),
     ] {
         let chain = Bench::with_workers(1).chain(metering(kind, &use_it), OnFault::Deny);
-        let outcome = chain.on_request(&mut exchange(&[]));
+        let outcome = now(chain.on_request(&mut exchange(&[])));
         assert_eq!(
             matches!(outcome, Outcome::Continue),
             works,

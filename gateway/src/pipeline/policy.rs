@@ -1,6 +1,6 @@
 //! The policy stages: the request and the response lent to the route's chain, and its decisions read back.
 //!
-//! Calls are synchronous, on warm instances, on this thread; what a policy may not do it cannot do, so nothing is checked again
+//! Calls of policies that never wait are done on warm instances, on this thread, without a pause; the others are awaited. What a policy may not do it cannot do, so nothing is checked again
 //! here but what the pipeline itself needs.
 
 use std::sync::Arc;
@@ -101,17 +101,17 @@ impl<'e> Stage<'e> {
     }
 
     /// Request hooks. An answer means that no upstream is asked.
-    pub(super) fn on_request(&mut self) -> Result<Option<Answer>, ProxyError> {
+    pub(super) async fn on_request(&mut self) -> Result<Option<Answer>, ProxyError> {
         if self.route.chain.is_empty() {
             return Ok(None);
         }
-        let outcome = self.route.chain.on_request(&mut self.context);
+        let outcome = self.route.chain.on_request(&mut self.context).await;
         self.note_decisions();
         answer_of(outcome)
     }
 
     /// Response hooks, whatever the response's source. A policy may answer something else instead.
-    pub(super) fn on_response(&mut self, answer: Answer) -> Result<Answer, ProxyError> {
+    pub(super) async fn on_response(&mut self, answer: Answer) -> Result<Answer, ProxyError> {
         if !self
             .route
             .chain
@@ -133,7 +133,7 @@ impl<'e> Stage<'e> {
             source: seen_as(source),
         };
         self.context.response = Some(seen);
-        let outcome = self.route.chain.on_response(&mut self.context);
+        let outcome = self.route.chain.on_response(&mut self.context).await;
         self.note_decisions();
         match (outcome, self.context.response.take()) {
             (Outcome::Continue, Some(seen)) => {
@@ -163,17 +163,26 @@ impl<'e> Stage<'e> {
         answer
     }
 
-    pub(super) fn before_attempt(&mut self, attempt: &Attempt) -> AttemptChoice {
-        let choice = self.route.chain.before_attempt(&mut self.context, attempt);
+    pub(super) async fn before_attempt(&mut self, attempt: &Attempt) -> AttemptChoice {
+        let choice = self
+            .route
+            .chain
+            .before_attempt(&mut self.context, attempt)
+            .await;
         self.note_decisions();
         choice
     }
 
-    pub(super) fn after_attempt(&mut self, attempt: &Attempt, outcome: &AttemptOutcome) -> Verdict {
+    pub(super) async fn after_attempt(
+        &mut self,
+        attempt: &Attempt,
+        outcome: &AttemptOutcome,
+    ) -> Verdict {
         let verdict = self
             .route
             .chain
-            .after_attempt(&mut self.context, attempt, outcome);
+            .after_attempt(&mut self.context, attempt, outcome)
+            .await;
         self.note_decisions();
         verdict
     }

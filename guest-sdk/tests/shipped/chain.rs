@@ -3,7 +3,7 @@
 use policy_host::{AttemptChoice, Chain, Grant, Verdict};
 
 use crate::support::{
-    Bench, answered, attempt, failed, field, get, passes, reasons, responds, status,
+    Bench, answered, attempt, failed, field, get, now, passes, reasons, responds, status,
 };
 
 #[test]
@@ -28,11 +28,11 @@ fn the_four_work_together() {
         );
         let attempt = attempt(1, "app");
         assert!(matches!(
-            chain.before_attempt(&mut exchange, &attempt),
+            now(chain.before_attempt(&mut exchange, &attempt)),
             AttemptChoice::Default
         ));
         assert!(matches!(
-            chain.after_attempt(&mut exchange, &attempt, &status(200)),
+            now(chain.after_attempt(&mut exchange, &attempt, &status(200))),
             Verdict::Accept
         ));
         responds(&chain, &mut exchange, 200, &[]);
@@ -59,13 +59,13 @@ fn a_fallback_is_tried_while_the_first_choice_has_an_open_breaker() {
     passes(&chain, &mut exchange);
     let first = attempt(1, "app");
     assert!(matches!(
-        chain.before_attempt(&mut exchange, &first),
+        now(chain.before_attempt(&mut exchange, &first)),
         AttemptChoice::Default
     ));
     let refused = failed("connection_refused");
-    let verdict = chain.after_attempt(&mut exchange, &first, &refused);
+    let verdict = now(chain.after_attempt(&mut exchange, &first, &refused));
     assert!(matches!(verdict, Verdict::Retry), "{verdict:?}");
-    match chain.before_attempt(&mut exchange, &attempt(2, "app")) {
+    match now(chain.before_attempt(&mut exchange, &attempt(2, "app"))) {
         AttemptChoice::Route(route) => assert_eq!(route.upstream, "spare"),
         other => panic!("the breaker of app is open, spare's is not: {other:?}"),
     }

@@ -2,7 +2,7 @@
 
 use policy_host::{AttemptChoice, AttemptOutcome, Chain, Grant, Verdict};
 
-use crate::support::{Bench, attempt, failed, field, get, passes, status};
+use crate::support::{Bench, attempt, failed, field, get, now, passes, status};
 
 const SETTINGS: &str = r#"{"breakers": [{"upstream": "app", "window": "10s", "min-calls": 4, "failure-rate": 0.5,
     "open-for": "5s", "probes": 1, "failure-status": ["5xx", 429]}]}"#;
@@ -12,9 +12,9 @@ fn call(chain: &Chain, upstream: &str, outcome: &AttemptOutcome) -> bool {
     let mut exchange = get("/");
     passes(chain, &mut exchange);
     let attempt = attempt(1, upstream);
-    match chain.before_attempt(&mut exchange, &attempt) {
+    match now(chain.before_attempt(&mut exchange, &attempt)) {
         AttemptChoice::Default => {
-            let verdict = chain.after_attempt(&mut exchange, &attempt, outcome);
+            let verdict = now(chain.after_attempt(&mut exchange, &attempt, outcome));
             assert!(matches!(verdict, Verdict::Accept), "{verdict:?}");
             true
         }

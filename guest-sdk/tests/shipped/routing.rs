@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use policy_host::{AttemptChoice, Verdict};
 
-use crate::support::{Bench, attempt, failed, get, passes, reasons, request, status};
+use crate::support::{Bench, attempt, failed, get, now, passes, reasons, request, status};
 
 const SETTINGS: &str = r#"{"rules": [
     {"match": {"path-prefix": "/api", "header": {"x-beta": "yes"}}, "to": "beta", "timeout": "2s"},
@@ -78,21 +78,21 @@ fn what_never_connected_is_tried_once_at_the_fallback() {
     passes(&chain, &mut exchange);
     let first = attempt(1, "api");
     assert!(matches!(
-        chain.before_attempt(&mut exchange, &first),
+        now(chain.before_attempt(&mut exchange, &first)),
         AttemptChoice::Default
     ));
-    let verdict = chain.after_attempt(&mut exchange, &first, &failed("connection_refused"));
+    let verdict = now(chain.after_attempt(&mut exchange, &first, &failed("connection_refused")));
     assert!(matches!(verdict, Verdict::Retry), "{verdict:?}");
 
-    match chain.before_attempt(&mut exchange, &attempt(2, "api")) {
+    match now(chain.before_attempt(&mut exchange, &attempt(2, "api"))) {
         AttemptChoice::Route(route) => assert_eq!(route.upstream, "spare"),
         other => panic!("{other:?}"),
     }
-    let verdict = chain.after_attempt(
+    let verdict = now(chain.after_attempt(
         &mut exchange,
         &attempt(2, "spare"),
         &failed("connection_refused"),
-    );
+    ));
     assert!(
         matches!(verdict, Verdict::Accept),
         "one retry is enough: {verdict:?}"
@@ -111,10 +111,10 @@ fn what_may_have_been_done_is_not_done_again() {
         passes(&chain, &mut exchange);
         let attempt = attempt(1, "api");
         assert!(matches!(
-            chain.before_attempt(&mut exchange, &attempt),
+            now(chain.before_attempt(&mut exchange, &attempt)),
             AttemptChoice::Default
         ));
-        let verdict = chain.after_attempt(&mut exchange, &attempt, &outcome);
+        let verdict = now(chain.after_attempt(&mut exchange, &attempt, &outcome));
         assert!(
             matches!(verdict, Verdict::Accept),
             "{outcome:?}: {verdict:?}"

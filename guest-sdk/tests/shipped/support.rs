@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy_host::{
     Attempt, AttemptOutcome, Chain, ExchangeContext, Grant, HostConfig, Identity, Limits,
     LoadError, LocalResponse, ManualClock, Outcome, Policy, PolicyHost, PolicySpec, PrimitiveCaps,
-    Primitives, RequestInfo, RequestParts, ResponseParts, Source,
+    Primitives, RequestInfo, RequestParts, ResponseParts, Source, at_once,
 };
 
 /// A policy of ours fits into this, configured and at work.
@@ -26,6 +26,11 @@ pub fn component(name: &str) -> Vec<u8> {
     let path = PathBuf::from(directory).join(format!("{name}.wasm"));
     std::fs::read(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", path.display()))
+}
+
+/// What a chain of policies that never wait comes to.
+pub fn now<T>(hook: impl Future<Output = T>) -> T {
+    at_once(hook).expect("a policy that never waits waited")
 }
 
 impl Bench {
@@ -103,7 +108,7 @@ pub fn get(path_and_query: &str) -> ExchangeContext {
 
 /// The request hooks of a request that is to go on.
 pub fn passes(chain: &Chain, exchange: &mut ExchangeContext) {
-    match chain.on_request(exchange) {
+    match now(chain.on_request(exchange)) {
         Outcome::Continue => {}
         other => panic!("did not pass: {other:?}"),
     }
@@ -111,7 +116,7 @@ pub fn passes(chain: &Chain, exchange: &mut ExchangeContext) {
 
 /// The request hooks of a request that is to be answered by a policy.
 pub fn answered(chain: &Chain, exchange: &mut ExchangeContext) -> LocalResponse {
-    match chain.on_request(exchange) {
+    match now(chain.on_request(exchange)) {
         Outcome::Respond(response) => response,
         other => panic!("was not answered: {other:?}"),
     }
@@ -135,7 +140,7 @@ pub fn responds(
         headers: headers.collect(),
         source: Source::Upstream,
     });
-    match chain.on_response(exchange) {
+    match now(chain.on_response(exchange)) {
         Outcome::Continue => {}
         other => panic!("did not pass: {other:?}"),
     }

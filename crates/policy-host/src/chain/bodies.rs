@@ -10,7 +10,7 @@ use crate::bindings::veilgate::policy::types::{BodyNeed as Wish, ChunkAction};
 use crate::bodies::{Asked, BodyNeed, Places};
 use crate::decision::{Outcome, Passed, Unavailable};
 use crate::exchange::{ExchangeContext, Phase};
-use crate::hooks::{self, Chunk, Hook, Hooks};
+use crate::hooks::{Hook, Pick};
 use crate::host::convert;
 use crate::policy::Policy;
 
@@ -50,11 +50,11 @@ impl Message {
         }
     }
 
-    fn chunk_hook(self, hooks: &Hooks) -> wasmtime::Result<&Chunk> {
-        hooks::the(match self {
-            Self::Request => &hooks.request_chunk,
-            Self::Response => &hooks.response_chunk,
-        })
+    fn chunk_hook(self) -> Pick<(Vec<u8>, bool), (ChunkAction,)> {
+        match self {
+            Self::Request => |hooks| &hooks.request_chunk,
+            Self::Response => |hooks| &hooks.response_chunk,
+        }
     }
 }
 
@@ -186,15 +186,9 @@ impl Chain {
         let limit = self.response_need(exchange).whole.unwrap_or(0);
         for (_, policy) in self.at(exchange.bodies.response.whole).rev() {
             let seen = replaced.as_ref().unwrap_or(&body).to_vec();
-            let called = policy.call(
-                exchange,
-                |hooks, store| {
-                    let (answer,) = hooks::the(&hooks.response_body)?.call(store, (seen,))?;
-                    Ok(answer)
-                },
-                |answer| convert::replacement(answer, limit),
-            );
-            match called {
+            let read = |(answer,)| convert::replacement(answer, limit);
+            let called = policy.call(exchange, |hooks| &hooks.response_body, (seen,), read);
+            match called.await {
                 Ok(None) => {}
                 Ok(Some(another)) => replaced = Some(another),
                 Err(cause) => contain(policy, cause).map_or(Ok(()), Err)?,
@@ -268,15 +262,9 @@ impl Chain {
             }
             let policy = &self.policies[place];
             let seen = chunk.to_vec();
-            let called = policy.call(
-                exchange,
-                |hooks, store| {
-                    let (action,) = message.chunk_hook(hooks)?.call(store, (seen, end))?;
-                    Ok(action)
-                },
-                |action| checked(action, policy.max_body_bytes()),
-            );
-            match called {
+            let read = |(action,)| checked(action, policy.max_body_bytes());
+            let called = policy.call(exchange, message.chunk_hook(), (seen, end), read);
+            match called.await {
                 Ok(ChunkAction::Keep) => {}
                 Ok(ChunkAction::Replace(another)) => chunk = Bytes::from(another),
                 Ok(ChunkAction::Drop) => chunk = Bytes::new(),
@@ -300,19 +288,14 @@ async fn one_request_body(
     limit: usize,
 ) -> Result<(Outcome, Option<Bytes>), crate::decision::Cause> {
     let seen = body.to_vec();
-    let (decided, another) = policy.call(
-        exchange,
-        |hooks, store| {
-            let (answer,) = hooks::the(&hooks.request_body)?.call(store, (seen,))?;
-            Ok(answer)
-        },
-        |(decision, another)| {
-            Ok((
-                convert::decision(decision)?,
-                convert::replacement(another, limit)?,
-            ))
-        },
-    )?;
+    let read = |((decision, another),)| {
+        Ok((
+            convert::decision(decision)?,
+            convert::replacement(another, limit)?,
+        ))
+    };
+    let called = policy.call(exchange, |hooks| &hooks.request_body, (seen,), read);
+    let (decided, another) = called.await?;
     if decided.done {
         exchange.done.mark(place);
     }

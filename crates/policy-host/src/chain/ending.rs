@@ -4,7 +4,6 @@ use super::Chain;
 use crate::bindings::exports::veilgate::policy::complete_hook;
 use crate::decision::Completed;
 use crate::exchange::{ExchangeContext, Phase};
-use crate::hooks;
 
 impl Chain {
     pub fn has_complete_hook(&self) -> bool {
@@ -20,13 +19,9 @@ impl Chain {
             if !policy.has_complete_hook() || exchange.done.has(place) {
                 continue;
             }
-            let told = summary(completed);
-            let called = policy.call(
-                exchange,
-                |hooks, store| hooks::the(&hooks.complete)?.call(store, (told,)),
-                Ok,
-            );
-            if called.is_err() {
+            let told = (summary(completed),);
+            let called = policy.call(exchange, |hooks| &hooks.complete, told, Ok);
+            if called.await.is_err() {
                 tracing::debug!(target: "policy", policy = policy.name(), "a complete hook failed");
             }
         }

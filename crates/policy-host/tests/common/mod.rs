@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use policy_host::{
     Chain, ExchangeContext, Grant, HostConfig, Identity, LoadError, ManualClock, OnFault, Policy,
-    PolicyHost, PolicySpec, PrimitiveCaps, Primitives, RequestInfo, RequestParts,
+    PolicyHost, PolicySpec, PrimitiveCaps, Primitives, RequestInfo, RequestParts, at_once,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -141,4 +141,9 @@ pub fn exchange(fields: &[(&str, &str)]) -> ExchangeContext {
         identity: Identity::default(),
     };
     ExchangeContext::new(request, info, None)
+}
+
+/// What a chain of policies that never wait comes to.
+pub fn now<T>(hook: impl Future<Output = T>) -> T {
+    at_once(hook).expect("a policy that never waits waited")
 }

@@ -59,14 +59,14 @@ pub(super) async fn run(
             upstream: choice.upstream.clone(),
             endpoint: choice.endpoint,
         };
-        if hooked && let Some(local) = before(stage, &mut attempt, &mut choice)? {
+        if hooked && let Some(local) = before(stage, &mut attempt, &mut choice).await? {
             return Ok(local_answer(local));
         }
         let begun = Instant::now();
         let outcome = one(stage, &choice, &mut trying).await;
         stage.account.summary.upstream_after = outcome.is_ok().then(|| begun.elapsed());
         let verdict = if hooked {
-            stage.after_attempt(&attempt, &told(&outcome, begun))
+            stage.after_attempt(&attempt, &told(&outcome, begun)).await
         } else {
             Verdict::Accept
         };
@@ -94,12 +94,12 @@ pub(super) async fn run(
 }
 
 /// Asks the policies; they may choose another upstream, or answer themselves.
-fn before(
+async fn before(
     stage: &mut Stage<'_>,
     attempt: &mut Attempt,
     choice: &mut RouteChoice,
 ) -> Result<Option<LocalResponse>, ProxyError> {
-    match stage.before_attempt(attempt) {
+    match stage.before_attempt(attempt).await {
         AttemptChoice::Default => Ok(None),
         AttemptChoice::Route(route) => {
             attempt.upstream.clone_from(&route.upstream);

@@ -125,6 +125,7 @@ fn policy(raw: &RawPolicy, fields: &mut Fields<'_>) -> PolicyPart {
                 .as_ref()
                 .map_or(defaults.fuel, |fuel| *fuel.get_ref()),
             deadline: raw.deadline.map_or(defaults.deadline, |span| span.0),
+            ..defaults
         },
         max_body_bytes: raw
             .max_body_bytes

@@ -138,7 +138,7 @@ fn answered(response: LocalResponse) -> Replied {
 impl Trip<'_> {
     async fn until_response(&mut self) -> Replied {
         let bed = self.bed;
-        let call = async { bed.chain.on_request(&mut self.context) };
+        let call = bed.chain.on_request(&mut self.context);
         match bed.step("request", call).await {
             Outcome::Continue => {}
             Outcome::Respond(response) => return answered(response),
@@ -174,7 +174,7 @@ impl Trip<'_> {
             endpoint: self.route.as_ref().and_then(|route| route.endpoint),
         };
         let bed = self.bed;
-        let call = async { bed.chain.before_attempt(&mut self.context, &attempt) };
+        let call = bed.chain.before_attempt(&mut self.context, &attempt);
         match bed.step("attempt", call).await {
             AttemptChoice::Default => {}
             AttemptChoice::Route(route) => {
@@ -193,10 +193,9 @@ impl Trip<'_> {
             error: part.error.clone(),
             latency_us: part.latency_ms.saturating_mul(1000),
         };
-        let call = async {
-            bed.chain
-                .after_attempt(&mut self.context, &attempt, &outcome)
-        };
+        let call = bed
+            .chain
+            .after_attempt(&mut self.context, &attempt, &outcome);
         let verdict = bed.step("outcome", call).await;
         let (word, tried) = match verdict {
             Verdict::Accept if part.error.is_some() => ("accept", Tried::Again),
@@ -256,7 +255,7 @@ impl Trip<'_> {
             source: reply.source,
         });
         let bed = self.bed;
-        let call = async { bed.chain.on_response(&mut self.context) };
+        let call = bed.chain.on_response(&mut self.context);
         let outcome = bed.step("response", call).await;
         let kept = self.context.response.take();
         match outcome {
