@@ -2,6 +2,7 @@
 //! format.
 
 mod expect;
+mod recorded;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -23,12 +24,19 @@ pub(super) struct Args {
     /// The module to test, whatever the files and folders say
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    /// Runs nothing: writes a test file with the exchanges of a gateway's access log to standard output
+    #[arg(long, value_name = "ACCESS_LOG", conflicts_with_all = ["paths", "module", "json"])]
+    from_log: Option<PathBuf>,
     /// One JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
+    if let Some(log) = &args.from_log {
+        print!("{}", recorded::test_file(log)?);
+        return Ok(());
+    }
     let began = Instant::now();
     let paths = module::test_files(&args.paths)?;
     // Every file is read before anything runs: what is wrong in the last one is told at once.

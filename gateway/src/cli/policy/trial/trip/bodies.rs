@@ -35,7 +35,8 @@ impl Trip<'_> {
             }
             self.request_body = vec![another.unwrap_or(body)];
         }
-        if need.watch {
+        // Without an attempt nothing passes; what was gathered is seen anyway.
+        if need.watch && (need.whole.is_some() || !self.step.attempts.is_empty()) {
             self.watch_request().await?;
         }
         let length = self.request_body.iter().map(Bytes::len).sum();
