@@ -145,7 +145,7 @@ impl Trip<'_> {
             Outcome::Defer => return refused(Decision::Defer),
             Outcome::Unavailable(_) => return refused(Decision::Unavailable),
         }
-        if let Err(replied) = self.request_body().await {
+        if let Some(replied) = self.request_body().await {
             return replied;
         }
         self.choose(self.context.route.clone());

@@ -11,16 +11,16 @@ use super::{Replied, Reply, Trip, answered, broken_off, refused, whole};
 
 impl Trip<'_> {
     /// An answer ends the exchange here.
-    pub(super) async fn request_body(&mut self) -> Result<(), Replied> {
+    pub(super) async fn request_body(&mut self) -> Option<Replied> {
         let bed = self.bed;
         let need = bed.chain.request_need(&self.context);
         if need.is_none() || self.request_body.iter().all(Bytes::is_empty) {
-            return Ok(());
+            return None;
         }
         if let Some(limit) = need.whole {
             let body = whole(&self.request_body);
             if body.len() > limit {
-                return Err(broken_off(
+                return Some(broken_off(
                     Decision::TooLarge,
                     StatusCode::PAYLOAD_TOO_LARGE,
                 ));
@@ -29,22 +29,26 @@ impl Trip<'_> {
             let (outcome, another) = bed.step("request-body", call).await;
             match outcome {
                 Outcome::Continue => {}
-                Outcome::Respond(response) => return Err(answered(response)),
-                Outcome::Defer => return Err(refused(Decision::Defer)),
-                Outcome::Unavailable(_) => return Err(refused(Decision::Unavailable)),
+                Outcome::Respond(response) => return Some(answered(response)),
+                Outcome::Defer => return Some(refused(Decision::Defer)),
+                Outcome::Unavailable(_) => return Some(refused(Decision::Unavailable)),
             }
             self.request_body = vec![another.unwrap_or(body)];
         }
         // Without an attempt nothing passes; what was gathered is seen anyway.
-        if need.watch && (need.whole.is_some() || !self.step.attempts.is_empty()) {
-            self.watch_request().await?;
+        let passes = need.whole.is_some() || !self.step.attempts.is_empty();
+        if need.watch
+            && passes
+            && let Some(ended) = self.watch_request().await
+        {
+            return Some(ended);
         }
         let length = self.request_body.iter().map(Bytes::len).sum();
         frame(&mut self.context.request.headers, length);
-        Ok(())
+        None
     }
 
-    async fn watch_request(&mut self) -> Result<(), Replied> {
+    async fn watch_request(&mut self) -> Option<Replied> {
         let bed = self.bed;
         let chunks = std::mem::take(&mut self.request_body);
         let count = chunks.len();
@@ -55,12 +59,12 @@ impl Trip<'_> {
             match bed.step("request-chunk", call).await {
                 Passed::On(left) => self.request_body.push(left),
                 Passed::BrokenOff(_) => {
-                    return Err(broken_off(Decision::Abort, StatusCode::FORBIDDEN));
+                    return Some(broken_off(Decision::Abort, StatusCode::FORBIDDEN));
                 }
-                Passed::Unavailable(_) => return Err(refused(Decision::Unavailable)),
+                Passed::Unavailable(_) => return Some(refused(Decision::Unavailable)),
             }
         }
-        Ok(())
+        None
     }
 
     /// The response as it passes to the client.
@@ -87,7 +91,7 @@ impl Trip<'_> {
             .await
         {
             Ok(body) => (decision, body),
-            Err(failed) => return failed,
+            Err((decision, status)) => return (decision, Reply::error(status)),
         };
         if let Some(head) = self.context.response.take() {
             (reply.status, reply.headers) = (head.status, head.headers);
@@ -102,10 +106,10 @@ impl Trip<'_> {
         limit: Option<usize>,
         watch: bool,
         body: Vec<Bytes>,
-    ) -> Result<Vec<Bytes>, (Decision, Reply)> {
+    ) -> Result<Vec<Bytes>, (Decision, StatusCode)> {
         let bed = self.bed;
         let mut body = body;
-        let failed = |decision, status| Err((decision, Reply::error(status)));
+        let failed = |decision, status| Err((decision, status));
         if let Some(limit) = limit {
             let all = whole(&body);
             if all.len() > limit {
