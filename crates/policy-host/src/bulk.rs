@@ -1,9 +1,12 @@
 //! What would take too long to compile is refused before it is tried: a compilation cannot be interrupted, and its time grows faster
-//! than the size of one function does. Sizes of whole functions are the measure, the same on every machine.
+//! than the size of one function does. Sizes of functions are the measure, the same on every machine.
+//!
+//! What is let through can still take a core for minutes, if it is made of nothing but branches (70 000 in 512 KiB). So nothing is
+//! compiled on a worker: until a module is ready, the one before it serves.
 
 use wasmparser::{Parser, Payload};
 
-/// Of one function's body. The largest of real runtimes (the interpreters' loops of Python and JavaScript engines) stay below half.
+/// Of one function's body. The largest known of a real runtime is one of CPython's, with 417 KiB; QuickJS's largest has 53 KiB.
 pub(crate) const MAX_FUNCTION_BYTES: u64 = 512 * 1024;
 /// Of one module or component, those nested in it included. CPython has some 15 000.
 pub(crate) const MAX_FUNCTIONS: usize = 200_000;
