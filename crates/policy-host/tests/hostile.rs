@@ -3,13 +3,11 @@
 
 mod common;
 
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use common::{
     AFTER, BEFORE, Bench, CONFIGURE, ON_REQUEST, ON_RESPONSE, bare, component, configured,
-    exchange, granted,
+    exchange, granted, now,
 };
 use http::{HeaderMap, StatusCode};
 use policy_host::{
@@ -17,16 +15,8 @@ use policy_host::{
     OnFault, Outcome, PolicySpec, ResponseParts, Source, Verdict,
 };
 
-/// Policies that cannot wait are through at the first poll.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("it waits"),
-    }
-}
-
 fn request(chain: &Chain, exchange: &mut ExchangeContext) -> Outcome {
-    now(async { chain.on_request(exchange) })
+    now(chain.on_request(exchange))
 }
 
 fn response(chain: &Chain) -> Outcome {
@@ -36,7 +26,7 @@ fn response(chain: &Chain) -> Outcome {
         headers: HeaderMap::new(),
         source: Source::Upstream,
     });
-    now(async { chain.on_response(&mut exchange) })
+    now(chain.on_response(&mut exchange))
 }
 
 fn attempt() -> Attempt {
@@ -48,12 +38,12 @@ fn attempt() -> Attempt {
 }
 
 fn before(chain: &Chain) -> AttemptChoice {
-    now(async { chain.before_attempt(&mut exchange(&[]), &attempt()) })
+    now(chain.before_attempt(&mut exchange(&[]), &attempt()))
 }
 
 fn after(chain: &Chain) -> Verdict {
     let outcome = AttemptOutcome::default();
-    now(async { chain.after_attempt(&mut exchange(&[]), &attempt(), &outcome) })
+    now(chain.after_attempt(&mut exchange(&[]), &attempt(), &outcome))
 }
 
 /// What one request hook comes to, with and without a fault of this kind.

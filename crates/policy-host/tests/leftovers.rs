@@ -3,22 +3,12 @@
 
 mod common;
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 
-use common::{Bench, bare, exchange};
+use common::{Bench, bare, exchange, now};
 use policy_host::{Chain, Outcome, Policy, PolicySpec};
 
 static ALONE: Mutex<()> = Mutex::new(());
-
-/// Policies that cannot wait are through at the first poll.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("it waits"),
-    }
-}
 
 fn answering(status: u16) -> Vec<u8> {
     bare(&format!(
@@ -27,7 +17,7 @@ fn answering(status: u16) -> Vec<u8> {
 }
 
 fn status(chain: &Chain) -> u16 {
-    match now(async { chain.on_request(&mut exchange(&[])) }) {
+    match now(chain.on_request(&mut exchange(&[]))) {
         Outcome::Respond(response) => response.status.as_u16(),
         other => panic!("{other:?}"),
     }
