@@ -22,14 +22,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, Method, Response};
-use http_cache::{
-    CacheStatus, Forward, OnError, Override, RequestDirectives, Verdict, bypasses, evaluate,
-};
+use http_cache::{CacheStatus, Forward, Override, RequestDirectives, Verdict, bypasses, evaluate};
 
 pub use self::fill::Fill;
 pub use self::flight::Wait;
 use self::key::Keys;
+pub use self::key::Tag;
 use self::store::{Found, Store, Stored};
+use self::ticket::Basis;
 pub use self::ticket::{Received, Ticket};
 use crate::body::Body;
 use crate::config::CacheConfig;
@@ -61,10 +61,12 @@ pub struct CacheRequest<'a> {
 }
 
 /// What policies said of storing the response.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directives {
     pub store: Option<Override>,
     pub no_store: bool,
+    /// By which the stored response can be purged.
+    pub tags: Vec<Tag>,
 }
 
 /// What to do with a request.
@@ -148,7 +150,7 @@ impl Cache {
                 let served = serve::stored(request, &stored, age, ttl);
                 match self.store.lead(&keys, now) {
                     Some(lead) => {
-                        let basis = Some((stored, OnError::ServeStale));
+                        let basis = Some(Basis::new(stored, true));
                         let ticket = Ticket::leading(
                             self,
                             request,
@@ -164,10 +166,17 @@ impl Cache {
                     None => Lookup::Serve(served),
                 }
             }
-            Verdict::Revalidate { why, on_error } => {
+            Verdict::Revalidate { why } => {
                 let patient =
                     request.may_wait && why == Forward::Stale && !stored.meta.always_validate();
-                self.lead_or_wait(request, keys, Some((stored, on_error)), why, patient, now)
+                self.lead_or_wait(
+                    request,
+                    keys,
+                    Some(Basis::new(stored, false)),
+                    why,
+                    patient,
+                    now,
+                )
             }
             Verdict::Unsatisfiable => Lookup::Unsatisfiable,
         }
@@ -178,7 +187,7 @@ impl Cache {
         self: &Arc<Self>,
         request: &CacheRequest<'_>,
         keys: Keys,
-        basis: Option<(Arc<Stored>, OnError)>,
+        basis: Option<Basis>,
         why: Forward,
         patient: bool,
         now: SystemTime,
@@ -204,6 +213,11 @@ impl Cache {
             .invalidate(&Keys::uri_of(authority, path_and_query))
     }
 
+    /// Drops all that policies stored under this tag; how many responses that were.
+    pub fn purge(&self, tag: &str) -> usize {
+        self.store.purge(&Tag::of(tag))
+    }
+
     /// Bytes that stored responses take.
     pub fn size_bytes(&self) -> u64 {
         self.store.size_bytes()
@@ -212,5 +226,11 @@ impl Cache {
     /// Stored responses.
     pub fn objects(&self) -> usize {
         self.store.objects()
+    }
+}
+
+impl policy_host::CacheControl for Cache {
+    fn purge_tag(&self, tag: &str) -> u32 {
+        u32::try_from(self.purge(tag)).unwrap_or(u32::MAX)
     }
 }

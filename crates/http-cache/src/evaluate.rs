@@ -16,8 +16,8 @@ pub enum Verdict {
     Serve { age: Duration, ttl: i64 },
     /// Send it, and validate it behind the client's back.
     ServeThenRevalidate { age: Duration, ttl: i64 },
-    /// Validate it first.
-    Revalidate { why: Forward, on_error: OnError },
+    /// Validate it first; [`on_error`] says what a failure then allows.
+    Revalidate { why: Forward },
     /// The client wants no request upstream (`only-if-cached`) and nothing may be sent: 504.
     Unsatisfiable,
 }
@@ -66,8 +66,7 @@ fn decide(
     lifetime: Duration,
     ttl: i64,
 ) -> Verdict {
-    let on_error = if_error(asked, stored, age, lifetime);
-    let revalidate = |why| Verdict::Revalidate { why, on_error };
+    let revalidate = |why| Verdict::Revalidate { why };
     //= https://www.rfc-editor.org/rfc/rfc9111#section-4
     //# the stored response does not contain the no-cache directive [...] unless it is successfully validated
     if stored.always_validate() {
@@ -122,19 +121,27 @@ fn stale(
     (accepted && stored.stale.on_request).then_some(Verdict::Serve { age, ttl })
 }
 
+/// Whether the stored response may stand in for an error, now. `policy` is what a policy says of this exchange: it narrows what the
+/// origin named, names what the origin left open, and cannot lift what the origin forbids.
 //= https://www.rfc-editor.org/rfc/rfc5861#section-4
 //# when an error is encountered, a cached stale response MAY be used to satisfy the request, regardless of other
 //# freshness information.
-fn if_error(
+pub fn on_error(
+    now: SystemTime,
     asked: &RequestDirectives,
     stored: &Meta,
-    age: Duration,
-    lifetime: Duration,
+    policy: Option<Duration>,
 ) -> OnError {
-    let staleness = age.saturating_sub(lifetime);
+    let staleness = stored.age(now).saturating_sub(stored.lifetime().duration);
+    let stale = &stored.stale;
+    let named = match policy {
+        Some(policy) if stale.origin_named_if_error => stale.if_error.min(policy),
+        Some(policy) if stale.on_request => policy,
+        _ => stale.if_error,
+    };
     let window = match asked.stale_if_error {
-        Some(wanted) if stored.stale.on_request => stored.stale.if_error.max(wanted),
-        _ => stored.stale.if_error,
+        Some(wanted) if stale.on_request => named.max(wanted),
+        _ => named,
     };
     if staleness < window {
         OnError::ServeStale

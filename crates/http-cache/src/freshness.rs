@@ -149,6 +149,8 @@ pub(crate) fn heuristically_cacheable(status: StatusCode) -> bool {
 pub(crate) struct StaleUse {
     pub(crate) while_revalidate: Duration,
     pub(crate) if_error: Duration,
+    /// `if_error` is the origin's: a policy may shorten it, not more.
+    pub(crate) origin_named_if_error: bool,
     /// `max-stale` of a request is honoured.
     pub(crate) on_request: bool,
 }
@@ -250,6 +252,7 @@ fn stale_use(directives: &ResponseDirectives, policy: Option<&Override>) -> Stal
         return StaleUse {
             while_revalidate: Duration::ZERO,
             if_error: Duration::ZERO,
+            origin_named_if_error: false,
             on_request: false,
         };
     }
@@ -269,6 +272,7 @@ fn stale_use(directives: &ResponseDirectives, policy: Option<&Override>) -> Stal
             directives.stale_if_error,
             policy.map(|policy| policy.stale_if_error),
         ),
+        origin_named_if_error: directives.stale_if_error.is_some(),
         on_request: !shared,
     }
 }

@@ -7,7 +7,7 @@
 //! - a malformed directive never makes a response fresher: in doubt it is stale (RFC 9111, section 4.2.1).
 //!
 //! The order of use: [`storable`] and [`Meta::new`] when a response arrives, [`evaluate`] when a request meets a stored
-//! response, [`conditional_headers`] and [`freshen`] around a validation, [`client_has_it`] before the stored body is
+//! response, [`on_error`] when the origin did not answer, [`conditional_headers`] and [`freshen`] around a validation, [`client_has_it`] before the stored body is
 //! sent, [`invalidates`] after an unsafe method.
 //!
 //! Deviations from the letter of the RFCs, with reasons:
@@ -27,7 +27,7 @@ mod validate;
 mod vary;
 
 pub use directives::{MaxStale, RequestDirectives, ResponseDirectives};
-pub use evaluate::{OnError, Verdict, bypasses, evaluate};
+pub use evaluate::{OnError, Verdict, bypasses, evaluate, on_error};
 pub use freshness::{Lifetime, Meta, Override, Source};
 pub use invalidate::{Target, invalidates, is_safe};
 pub use status::{CacheStatus, Forward, Outcome};

@@ -94,21 +94,23 @@ proptest! {
         let rank = |seconds| match evaluate(at(seconds), &asked, &meta) {
             Verdict::Serve { .. } => 0,
             Verdict::ServeThenRevalidate { .. } => 1,
-            Verdict::Revalidate { on_error: OnError::ServeStale, .. } => 2,
-            Verdict::Revalidate { on_error: OnError::Fail, .. } | Verdict::Unsatisfiable => 3,
+            Verdict::Revalidate { .. } if on_error(at(seconds), &asked, &meta, None) == OnError::ServeStale => 2,
+            Verdict::Revalidate { .. } | Verdict::Unsatisfiable => 3,
         };
         prop_assert!(rank(first) <= rank(first + later));
     }
 
     /// What is forbidden stale is never served stale, whatever the request says.
     #[test]
-    fn must_revalidate_holds(request in cache_control(), age in 60u64..500) {
+    fn must_revalidate_holds(request in cache_control(), age in 60u64..500, policy in proptest::option::of(0u64..1000)) {
         let response = with_cache_control("max-age=60, stale-while-revalidate=99, stale-if-error=99, must-revalidate");
         let meta = Meta::new(StatusCode::OK, &response, None, at(0), at(0));
         let asked = RequestDirectives::parse(&with_cache_control(&request));
         let verdict = evaluate(at(age), &asked, &meta);
-        let refused = matches!(verdict, Verdict::Revalidate { on_error: OnError::Fail, .. } | Verdict::Unsatisfiable);
+        let refused = matches!(verdict, Verdict::Revalidate { .. } | Verdict::Unsatisfiable);
         prop_assert!(refused, "{verdict:?}");
+        let policy = policy.map(Duration::from_secs);
+        prop_assert_eq!(on_error(at(age), &asked, &meta, policy), OnError::Fail);
     }
 
     /// Clocks that jump do not make an age negative, nor panic.

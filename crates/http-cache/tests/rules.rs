@@ -366,7 +366,8 @@ fn check_verdict(
     expected: Short,
 ) {
     let asked = RequestDirectives::parse(&headers(request));
-    let got = match evaluate(at(T0 + age), &asked, &meta(response, policy)) {
+    let (now, stored) = (at(T0 + age), meta(response, policy));
+    let got = match evaluate(now, &asked, &stored) {
         Verdict::Serve { age: told, .. } => {
             assert_eq!(told, secs(age));
             Short::Serve
@@ -375,7 +376,7 @@ fn check_verdict(
             assert!(ttl <= 0);
             Short::Behind
         }
-        Verdict::Revalidate { why, on_error } => Short::Ask(why, on_error),
+        Verdict::Revalidate { why } => Short::Ask(why, on_error(now, &asked, &stored, None)),
         Verdict::Unsatisfiable => Short::TimeOut,
     };
     assert_eq!(got, expected, "{request:?} {response:?} at age {age}");
@@ -598,6 +599,34 @@ fn stale_answers_need_leave() {
         65,
         Short::Ask(Forward::Request, OnError::ServeStale),
     );
+}
+
+#[test]
+fn a_policy_says_how_long_a_stale_answer_may_stand_in_for_an_error() {
+    let stands_in = |response: &[&str], stored_with: Option<&Override>, policy: u64, age: u64| {
+        let stored = meta(response, stored_with);
+        let asked = RequestDirectives::default();
+        on_error(at(T0 + age), &asked, &stored, Some(secs(policy))) == OnError::ServeStale
+    };
+    let plain = &["cache-control: max-age=60"][..];
+    assert!(stands_in(plain, None, 30, 89) && !stands_in(plain, None, 30, 90));
+    assert!(!stands_in(plain, None, 0, 60));
+    // The last word of the policy counts, whatever it said when the response was stored (for 30 s, then 50 s more).
+    let open = &["date: @0"][..];
+    assert!(stands_in(open, Some(&POLICY), 500, 200) && !stands_in(open, Some(&POLICY), 5, 45));
+    // The origin's own word can be narrowed, not widened.
+    let named = &["cache-control: max-age=60, stale-if-error=100"][..];
+    assert!(stands_in(named, None, 500, 159) && !stands_in(named, None, 500, 160));
+    assert!(!stands_in(named, None, 10, 75));
+    for forbidden in [
+        "must-revalidate",
+        "proxy-revalidate",
+        "no-cache",
+        "s-maxage=60",
+    ] {
+        let line = format!("cache-control: max-age=60, {forbidden}");
+        assert!(!stands_in(&[&line], None, 500, 61), "{forbidden}");
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use http_cache::{CacheStatus, Meta, Refusal, storable};
 
 use super::flight::Lead;
 use super::key::Keys;
-use super::store::Stored;
+use super::key::Tag;
+use super::store::{Kept, Moment, Stored};
 use super::tee::{Copied, copying};
 use super::{Cache, Directives, serve};
 use crate::body::Body;
@@ -46,7 +47,7 @@ pub(super) struct Insert {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) sent_at: SystemTime,
-    pub(super) writes_seen: u64,
+    pub(super) asked: Moment,
     /// It took the place of this one, unless `Vary` says otherwise.
     pub(super) instead_of: Option<Arc<Stored>>,
 }
@@ -95,6 +96,11 @@ impl Fill {
             self.now,
         );
         self.status.ttl = Some(ttl(&meta, self.now));
+        // No word about tags: what it was called before.
+        let tags: Box<[Tag]> = match directives.tags.is_empty() {
+            true => old.tags.clone(),
+            false => directives.tags.as_slice().into(),
+        };
         let new = Stored {
             status: old.status,
             headers,
@@ -102,6 +108,7 @@ impl Fill {
             meta,
             vary: old.vary.clone(),
             policy: directives.store,
+            tags,
         };
         self.status.stored = self.cache.store.refresh(keys, old, new);
     }
@@ -144,6 +151,7 @@ impl Fill {
         serve::set_status(&mut response, &self.status);
         let status = self.status;
         let policy = directives.store;
+        let tags = directives.tags.as_slice().into();
         let (parts, body) = response.into_parts();
         let keys = insert.keys;
         let body = copying(body, limit, move |copied| {
@@ -151,12 +159,7 @@ impl Fill {
             let fill = self;
             let store = &fill.cache.store;
             match copied {
-                // What was fetched before a write may be what the write replaced.
-                Copied::Whole(_) if store.written_since(&keys.uri, insert.writes_seen) => {}
                 Copied::Whole(body) => {
-                    if let Some(old) = &insert.instead_of {
-                        store.forget(&keys, old);
-                    }
                     let stored = Stored {
                         status: insert.status,
                         headers,
@@ -164,8 +167,10 @@ impl Fill {
                         meta,
                         vary,
                         policy,
+                        tags,
                     };
-                    if !store.insert(keys, stored) {
+                    let instead_of = insert.instead_of.as_ref();
+                    if store.insert(keys, stored, instead_of, insert.asked) == Kept::TooLarge {
                         store.note_unstorable(&keys, fill.now);
                     }
                 }

@@ -22,6 +22,18 @@ pub struct Keys {
     pub key: Key,
 }
 
+/// What a policy called a response, to purge it by: a hash, so that names of any length cost the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag([u8; 16]);
+
+impl Tag {
+    pub fn of(name: &str) -> Self {
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..16]);
+        Self(tag)
+    }
+}
+
 impl Keys {
     pub fn of(request: &CacheRequest<'_>) -> Self {
         let uri = Self::uri_of(request.authority, request.path_and_query);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
 
-use super::key::{ByHash, Key, Keys, UriKey};
+use super::key::{ByHash, Key, Keys, Tag, UriKey};
 use super::store::{Found, Stored};
 
 /// Variants of one key; the oldest goes when another comes. A header with more values than this varies too much to be cached.
@@ -24,6 +24,8 @@ pub struct Shard {
     by_key: HashMap<Key, Vec<Index>, ByHash>,
     /// The keys of each resource: policies' parts and bodies make many of one.
     of_uri: BTreeSet<(UriKey, Key)>,
+    /// Who bears a tag. Within the bounds of the slots, each of which has a few tags.
+    tagged: BTreeSet<(Tag, Index)>,
     newest: Option<Index>,
     oldest: Option<Index>,
     hand: Option<Index>,
@@ -73,7 +75,7 @@ impl Shard {
         }
         let index = self.put(Slot {
             keys,
-            stored,
+            stored: stored.clone(),
             asked_again: AtomicBool::new(false),
             newer: None,
             older: self.newest,
@@ -85,6 +87,8 @@ impl Shard {
         self.oldest = self.oldest.or(Some(index));
         self.by_key.entry(keys.key).or_default().push(index);
         self.of_uri.insert((keys.uri, keys.key));
+        self.tagged
+            .extend(stored.tags.iter().map(|tag| (*tag, index)));
         dropped
     }
 
@@ -93,6 +97,10 @@ impl Shard {
         let Some(index) = self.index_of(keys, old) else {
             return false;
         };
+        for tag in &old.tags {
+            self.tagged.remove(&(*tag, index));
+        }
+        self.tagged.extend(new.tags.iter().map(|tag| (*tag, index)));
         match self.slot_mut(index) {
             Some(slot) => slot.stored = new,
             None => return false,
@@ -118,6 +126,19 @@ impl Shard {
             .filter_map(|key| self.by_key.get(key))
             .flatten()
             .copied()
+            .collect();
+        indexes
+            .into_iter()
+            .filter_map(|index| self.remove(index))
+            .collect()
+    }
+
+    /// Drops all that bears the tag.
+    pub fn purge(&mut self, tag: &Tag) -> Vec<Arc<Stored>> {
+        let indexes: Vec<Index> = self
+            .tagged
+            .range((*tag, Index::MIN)..=(*tag, Index::MAX))
+            .map(|(_, index)| *index)
             .collect();
         indexes
             .into_iter()
@@ -167,6 +188,9 @@ impl Shard {
         if self.hand == Some(index) {
             self.hand = slot.newer;
         }
+        for tag in &slot.stored.tags {
+            self.tagged.remove(&(*tag, index));
+        }
         if let Some(variants) = self.by_key.get_mut(&slot.keys.key) {
             variants.retain(|other| *other != index);
             if variants.is_empty() {
@@ -193,5 +217,12 @@ impl Shard {
 
     fn slot_mut(&mut self, index: Index) -> Option<&mut Slot> {
         self.slots.get_mut(index as usize)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+impl Shard {
+    pub fn tags(&self) -> usize {
+        self.tagged.len()
     }
 }

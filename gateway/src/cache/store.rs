@@ -1,7 +1,7 @@
 //! The store: shards under locks of their own, one budget of bytes over all of them, and who is fetching what.
 //!
 //! A resource lives in one shard, so that invalidation looks in one place. The budget is common: a shard full of one popular
-//! resource may take nearly all of it. Locks are never held across each other.
+//! resource may take nearly all of it. Under a shard's lock only the memory of recent writes and purges is locked, never another shard.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 use parking_lot::{Mutex, RwLock};
 
 use super::flight::{Flights, Lead, Wait};
-use super::key::{Keys, UriKey};
+use super::key::{Keys, Tag, UriKey};
 use super::shard::Shard;
 
 /// A power of two; more than the workers of any machine this runs on keeps them from meeting.
@@ -27,9 +27,12 @@ const ENTRY_OVERHEAD_BYTES: u64 = 512;
 /// What a header field costs beside its text, in the map.
 const FIELD_OVERHEAD_BYTES: u64 = 64;
 
-/// Writes remembered for responses that were on their way when the write came. A response slower than so many writes may be stored
-/// although one of them made it stale: the window is that of any cache that remembers none.
-const RECENT_WRITES: usize = 256;
+/// What a tag costs: twice its hash, and its place in the index.
+const TAG_BYTES: u64 = 96;
+
+/// Writes and purges remembered, each, for responses that were on their way when they came. A response slower than so many of them
+/// may be stored although one of them made it stale: the window is that of any cache that remembers none.
+const RECENT: usize = 256;
 
 /// A stored response.
 pub struct Stored {
@@ -40,6 +43,7 @@ pub struct Stored {
     pub vary: VaryKey,
     /// What a policy said when it was stored, for revalidations that no policy sees.
     pub policy: Option<Override>,
+    pub tags: Box<[Tag]>,
 }
 
 /// What is stored for a request.
@@ -53,19 +57,60 @@ pub enum Found {
 pub struct Store {
     shards: Vec<Part>,
     flights: Flights,
-    writes: Mutex<Writes>,
+    writes: Mutex<Recent<UriKey>>,
+    purges: Mutex<Recent<Tag>>,
     size: AtomicU64,
     max_bytes: u64,
     max_object_bytes: u64,
     size_gauge: Gauge,
     evictions: Counter,
+    purged: Counter,
 }
 
-/// The resources invalidated last, and how many there ever were.
-#[derive(Default)]
-struct Writes {
+/// How many resources were invalidated, and tags purged, until some moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    writes: u64,
+    purges: u64,
+}
+
+/// What became of a response that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    Stored,
+    TooLarge,
+    /// It was invalidated or purged while it was on its way.
+    Overtaken,
+}
+
+/// What was invalidated last, and how many there ever were.
+struct Recent<T> {
     count: u64,
-    recent: VecDeque<UriKey>,
+    last: VecDeque<T>,
+}
+
+impl<T> Recent<T> {
+    fn note(&mut self, what: T) {
+        self.count += 1;
+        if self.last.len() == RECENT {
+            self.last.pop_front();
+        }
+        self.last.push_back(what);
+    }
+
+    fn any_since(&self, count: u64, is_it: impl Fn(&T) -> bool) -> bool {
+        let since = usize::try_from(self.count.saturating_sub(count)).unwrap_or(usize::MAX);
+        self.last.iter().rev().take(since).any(is_it)
+    }
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            last: VecDeque::new(),
+        }
+    }
 }
 
 struct Part {
@@ -81,7 +126,8 @@ impl Stored {
             .iter()
             .map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD_BYTES)
             .sum();
-        self.body.len() as u64 + fields + self.vary.bytes() as u64 + ENTRY_OVERHEAD_BYTES
+        let tags = self.tags.len() as u64 * TAG_BYTES;
+        self.body.len() as u64 + fields + self.vary.bytes() as u64 + tags + ENTRY_OVERHEAD_BYTES
     }
 }
 
@@ -95,11 +141,13 @@ impl Store {
             shards: (0..SHARDS).map(|_| part()).collect(),
             flights: Flights::new(),
             writes: Mutex::default(),
+            purges: Mutex::default(),
             size: AtomicU64::new(0),
             max_bytes,
             max_object_bytes: max_object_bytes.min(max_bytes),
             size_gauge: gauge!("gateway_cache_size_bytes"),
             evictions: counter!("gateway_cache_evictions_total"),
+            purged: counter!("gateway_cache_purged_total"),
         }
     }
 
@@ -111,19 +159,39 @@ impl Store {
         self.part(&keys.uri).shard.read().find(&keys.key, request)
     }
 
-    /// Takes a response in, and makes room for it; false if it is too large.
-    pub fn insert(&self, keys: Keys, stored: Stored) -> bool {
+    /// Takes a response in that was asked for at this moment, in place of `instead_of`, and makes room for it.
+    pub fn insert(
+        &self,
+        keys: Keys,
+        stored: Stored,
+        instead_of: Option<&Arc<Stored>>,
+        asked: Moment,
+    ) -> Kept {
         let bytes = stored.bytes();
-        if bytes > self.max_object_bytes {
-            return false;
-        }
         let part = self.part(&keys.uri);
-        let dropped = part.shard.write().insert(keys, Arc::new(stored));
+        let mut shard = part.shard.write();
+        // Under the shard's lock: who invalidates notes it before, and looks into the shard after.
+        if self.overtaken(&keys.uri, &stored.tags, asked) {
+            return Kept::Overtaken;
+        }
+        let mut dropped = Vec::new();
+        if let Some(old) = instead_of {
+            dropped.extend(shard.forget(&keys, old));
+        }
+        let fits = bytes <= self.max_object_bytes;
+        if fits {
+            dropped.extend(shard.insert(keys, Arc::new(stored)));
+        }
+        drop(shard);
+        if !fits {
+            self.shrink(part, &dropped);
+            return Kept::TooLarge;
+        }
         self.grow(part, bytes);
         self.shrink(part, &dropped);
         self.make_room();
         self.size_gauge.set(self.size_bytes() as f64);
-        true
+        Kept::Stored
     }
 
     /// A validation succeeded: the same body under new headers.
@@ -144,35 +212,47 @@ impl Store {
         self.shrink(part, dropped.as_slice());
     }
 
-    /// How many resources were invalidated until now.
-    pub fn writes(&self) -> u64 {
-        self.writes.lock().count
+    /// What a response that is asked for now must be held against when it is stored.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            writes: self.writes.lock().count,
+            purges: self.purges.lock().count,
+        }
     }
 
-    /// The resource was invalidated after `writes` returned this count.
-    pub fn written_since(&self, uri: &UriKey, count: u64) -> bool {
-        let writes = self.writes.lock();
-        let since = usize::try_from(writes.count.saturating_sub(count)).unwrap_or(usize::MAX);
-        writes
-            .recent
-            .iter()
-            .rev()
-            .take(since)
-            .any(|written| written == uri)
+    fn overtaken(&self, uri: &UriKey, tags: &[Tag], asked: Moment) -> bool {
+        let written = self
+            .writes
+            .lock()
+            .any_since(asked.writes, |written| written == uri);
+        let purged = || {
+            self.purges
+                .lock()
+                .any_since(asked.purges, |purged| tags.contains(purged))
+        };
+        written || (!tags.is_empty() && purged())
     }
 
     pub fn invalidate(&self, uri: &UriKey) -> usize {
-        let mut writes = self.writes.lock();
-        writes.count += 1;
-        if writes.recent.len() == RECENT_WRITES {
-            writes.recent.pop_front();
-        }
-        writes.recent.push_back(*uri);
-        drop(writes);
+        self.writes.lock().note(*uri);
         let part = self.part(uri);
         let dropped = part.shard.write().invalidate(uri);
         self.shrink(part, &dropped);
         dropped.len()
+    }
+
+    /// Drops what bears the tag, and keeps out what is on its way.
+    pub fn purge(&self, tag: &Tag) -> usize {
+        self.purges.lock().note(*tag);
+        let mut count = 0;
+        for part in &self.shards {
+            let dropped = part.shard.write().purge(tag);
+            self.shrink(part, &dropped);
+            count += dropped.len();
+        }
+        self.purged.increment(count as u64);
+        self.size_gauge.set(self.size_bytes() as f64);
+        count
     }
 
     /// The right to fetch a key on behalf of all who want it, unless somebody has it or nothing is to be gained.
@@ -234,5 +314,16 @@ impl Store {
         for stored in dropped {
             self.lessen(part, stored.bytes());
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Entries of the index of tags.
+    pub fn tags(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|part| part.shard.read().tags())
+            .sum()
     }
 }

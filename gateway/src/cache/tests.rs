@@ -12,6 +12,8 @@ use http_body_util::StreamBody;
 use super::*;
 use crate::body::BodyError;
 
+mod policies;
+
 const MIB: u64 = 1 << 20;
 
 fn secs(seconds: u64) -> Duration {
@@ -64,6 +66,7 @@ struct World {
     origin: Origin,
     now: SystemTime,
     directives: Directives,
+    stale_if_error: Option<Duration>,
     key_parts: Vec<String>,
 }
 
@@ -91,6 +94,7 @@ impl World {
             origin: Origin::default(),
             now: UNIX_EPOCH + secs(1_800_000_000),
             directives: Directives::default(),
+            stale_if_error: None,
             key_parts: Vec::new(),
         }
     }
@@ -160,12 +164,12 @@ impl World {
                 ticket.prepare(&mut upstream);
                 match self.origin_answer(&upstream) {
                     Some(response) => {
-                        let received = ticket.receive(response, self.now);
+                        let received = ticket.receive(response, self.stale_if_error, self.now);
                         let (response, _) =
                             received.fill.finish(received.response, &self.directives);
                         self.client(response, received.source).await
                     }
-                    None => match ticket.on_error(self.now) {
+                    None => match ticket.on_error(self.stale_if_error, self.now) {
                         Some(served) => self.client(served.response, served.source).await,
                         None => (got(502, "", "", Source::Local), HeaderMap::new()),
                     },
@@ -461,8 +465,8 @@ async fn a_policy_stores_what_the_origin_left_open_and_forbids_what_it_likes() {
         "fwd=uri-miss; detail=response-no-store"
     );
     world.directives = Directives {
-        store: None,
         no_store: true,
+        ..Directives::default()
     };
     world.next_text(&["cache-control: max-age=60"], "c");
     assert_eq!(
@@ -615,6 +619,7 @@ async fn a_response_that_a_write_overtook_is_not_kept() {
         let ticket = ticket.take().expect("once");
         let received = ticket.receive(
             answer(200, &["cache-control: max-age=60"], streamed(&["old"])),
+            None,
             world.now,
         );
         let (response, _) = received
@@ -658,7 +663,7 @@ async fn only_whole_bodies_within_the_limit_are_kept() {
         let Lookup::Forward(ticket) = world.lookup(&Method::GET, path, &request, true) else {
             panic!("a miss");
         };
-        let received = ticket.receive(answer(200, lines, body), world.now);
+        let received = ticket.receive(answer(200, lines, body), None, world.now);
         let (response, status) = received
             .fill
             .finish(received.response, &Directives::default());
@@ -713,6 +718,7 @@ async fn concurrent_misses_are_fetched_once() {
     let waiting = tokio::spawn(follower.done());
     let received = leader.receive(
         answer(200, &["cache-control: max-age=60"], streamed(&["a", "b"])),
+        None,
         world.now,
     );
     let (response, _) = received
@@ -747,6 +753,7 @@ async fn a_leader_that_fails_or_may_not_store_holds_up_nobody() {
     };
     let received = leader.receive(
         answer(200, &["cache-control: no-store"], streamed(&["a"])),
+        None,
         world.now,
     );
     let (held, _) = received

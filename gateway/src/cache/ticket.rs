@@ -4,20 +4,20 @@
 //! for the key go on.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::DATE;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use http_cache::{
-    CacheStatus, Forward, OnError, Override, Refusal, conditional_headers, freshen, invalidates,
-    is_safe, storable, updates, without_connection_fields,
+    CacheStatus, Forward, OnError, Override, Refusal, RequestDirectives, conditional_headers,
+    freshen, invalidates, is_safe, on_error, storable, updates, without_connection_fields,
 };
 
 use super::fill::{Fill, Insert, Work, date};
 use super::flight::Lead;
 use super::key::Keys;
-use super::store::Stored;
+use super::store::{Moment, Stored};
 use super::{Cache, CacheRequest, Directives, Served, serve};
 use crate::body::Body;
 use crate::exchange::Source;
@@ -39,16 +39,27 @@ struct Inner {
     collapsed: bool,
     lead: Option<Lead>,
     sent_at: SystemTime,
-    /// The writes that were known when the request went out.
-    writes_seen: u64,
+    /// When the request went out, as the store counts.
+    asked: Moment,
 }
 
 /// The stored response that is being validated.
-struct Basis {
+pub(super) struct Basis {
     stored: Arc<Stored>,
-    on_error: OnError,
+    /// It was served already; whatever becomes of this request, an error takes nothing from it.
+    served: bool,
     /// The request carries the stored validators.
     asked: bool,
+}
+
+impl Basis {
+    pub(super) fn new(stored: Arc<Stored>, served: bool) -> Self {
+        Self {
+            stored,
+            served,
+            asked: false,
+        }
+    }
 }
 
 /// What became of the upstream's response.
@@ -74,7 +85,7 @@ impl Ticket {
         cache: &Arc<Cache>,
         request: &CacheRequest<'_>,
         keys: Keys,
-        basis: Option<(Arc<Stored>, OnError)>,
+        basis: Option<Basis>,
         why: Forward,
         lead: Option<Lead>,
         now: SystemTime,
@@ -82,11 +93,7 @@ impl Ticket {
         let mut inner = Inner::new(cache, request, Some(keys), why, now);
         inner.headers = request.headers.clone();
         inner.lead = lead;
-        inner.basis = basis.map(|(stored, on_error)| Basis {
-            stored,
-            on_error,
-            asked: false,
-        });
+        inner.basis = basis;
         Self(Box::new(inner))
     }
 
@@ -107,18 +114,25 @@ impl Ticket {
         }
     }
 
-    /// No response came: the stored one, if it may be sent in place of the error.
-    pub fn on_error(&self, now: SystemTime) -> Option<Served> {
+    /// No response came: the stored one, if it may be sent in place of the error. `stale_if_error` is what a policy said of that.
+    pub fn on_error(&self, stale_if_error: Option<Duration>, now: SystemTime) -> Option<Served> {
         let basis = self.0.basis.as_ref()?;
-        (basis.on_error == OnError::ServeStale).then(|| self.0.stale(basis, None, now))
+        self.0
+            .stands_in(basis, stale_if_error, now)
+            .then(|| self.0.stale(basis, None, now))
     }
 
     /// A response came from upstream.
-    pub fn receive(self, response: Response<Body>, now: SystemTime) -> Received {
+    pub fn receive(
+        self,
+        response: Response<Body>,
+        stale_if_error: Option<Duration>,
+        now: SystemTime,
+    ) -> Received {
         let mut inner = *self.0;
         inner.invalidate(&response);
         match inner.basis.take() {
-            Some(basis) => inner.validated(basis, response, now),
+            Some(basis) => inner.validated(basis, response, stale_if_error, now),
             None => inner.received(response, None, now),
         }
     }
@@ -129,9 +143,9 @@ impl Ticket {
         let basis = self.0.basis.as_ref();
         let directives = Directives {
             store: basis.and_then(|basis| basis.stored.policy),
-            no_store: false,
+            ..Directives::default()
         };
-        let received = self.receive(response, now);
+        let received = self.receive(response, None, now);
         let (response, _) = received.fill.finish(received.response, &directives);
         let mut body = response.into_body();
         while let Some(Ok(_)) = body.frame().await {}
@@ -164,7 +178,7 @@ impl Inner {
             collapsed: !request.may_wait,
             lead: None,
             sent_at: now,
-            writes_seen: cache.store.writes(),
+            asked: cache.store.moment(),
         }
     }
 
@@ -179,12 +193,25 @@ impl Inner {
         }
     }
 
-    fn validated(self, basis: Basis, response: Response<Body>, now: SystemTime) -> Received {
+    fn stands_in(&self, basis: &Basis, stale_if_error: Option<Duration>, now: SystemTime) -> bool {
+        let said = RequestDirectives::parse(&self.headers);
+        basis.served
+            || on_error(now, &said, &basis.stored.meta, stale_if_error) == OnError::ServeStale
+    }
+
+    fn validated(
+        self,
+        basis: Basis,
+        response: Response<Body>,
+        stale_if_error: Option<Duration>,
+        now: SystemTime,
+    ) -> Received {
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED && basis.asked {
             return self.not_modified(&basis, &response, now);
         }
-        if matches!(status.as_u16(), 500 | 502..=504) && basis.on_error == OnError::ServeStale {
+        if matches!(status.as_u16(), 500 | 502..=504) && self.stands_in(&basis, stale_if_error, now)
+        {
             let served = self.stale(&basis, Some(status), now);
             let fill = self.fill(served.status, Work::Nothing, now);
             return Received {
@@ -229,6 +256,7 @@ impl Inner {
             meta: old.meta.clone(),
             vary: old.vary.clone(),
             policy: old.policy,
+            tags: Box::default(),
         };
         let answer = serve::response(&self.method, &self.headers, &fresh);
         let status = CacheStatus {
@@ -268,7 +296,7 @@ impl Inner {
                     status: response.status(),
                     headers: without_connection_fields(response.headers()),
                     sent_at: self.sent_at,
-                    writes_seen: self.writes_seen,
+                    asked: self.asked,
                     instead_of,
                 })),
             },

@@ -4,7 +4,7 @@ mod attempts;
 mod cached;
 mod retry;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Uri};
@@ -40,21 +40,34 @@ async fn through_cache(
         Asked::Forward(ticket) => ticket,
     };
     let result = attempts::run(stage, default, body, ticket.as_mut()).await;
+    let stale_if_error = stage
+        .context
+        .cache
+        .stale_if_error_ms
+        .map(Duration::from_millis);
     match (result, ticket) {
         (Ok(answer), Some(ticket)) if answer.source == Source::Upstream => {
-            let received = ticket.receive(answer.response, SystemTime::now());
+            let received = ticket.receive(answer.response, stale_if_error, SystemTime::now());
             Ok(Answer {
                 response: received.response,
                 source: received.source,
                 fill: Some(received.fill),
             })
         }
-        (Err(error), Some(ticket)) => match ticket.on_error(SystemTime::now()) {
-            Some(served) => Ok(cached::serve(stage, served)),
-            None => Err(error),
-        },
+        (Err(error), Some(ticket)) if may_be_replaced(&error) => {
+            match ticket.on_error(stale_if_error, SystemTime::now()) {
+                Some(served) => Ok(cached::serve(stage, served)),
+                None => Err(error),
+            }
+        }
         (result, _) => result,
     }
+}
+
+/// A stored response stands in for what the upstream failed to give; not for what the client did wrong, nor for the answer of a
+/// policy that guards something and failed.
+fn may_be_replaced(error: &ProxyError) -> bool {
+    error.side != Side::Client && error.kind != Kind::HttpRequestDenied
 }
 
 async fn to_fhe(stage: &mut Stage<'_>, body: Body) -> Result<Answer, ProxyError> {

@@ -173,6 +173,11 @@ fn describe() {
         "Stored responses dropped to make room"
     );
     describe_counter!(
+        "gateway_cache_purged_total",
+        Count,
+        "Stored responses dropped by their tag"
+    );
+    describe_counter!(
         "gateway_upstream_retries_total",
         Count,
         "Attempts after the first"

@@ -13,7 +13,7 @@ use super::super::policy::Stage;
 use super::super::{Answer, Gateway};
 use super::build;
 use crate::body::{Body, Gathered};
-use crate::cache::{Cache, CacheRequest, Directives, Fill, Lookup, Served, Ticket};
+use crate::cache::{Cache, CacheRequest, Directives, Fill, Lookup, Served, Tag, Ticket};
 use crate::error::{Kind, ProxyError, Side};
 use crate::upstream::Wish;
 
@@ -155,6 +155,7 @@ fn directives(said: &CacheDirectives, status: StatusCode) -> Directives {
     Directives {
         store,
         no_store: said.refuses(status),
+        tags: said.tags.iter().map(|tag| Tag::of(tag)).collect(),
     }
 }
 
