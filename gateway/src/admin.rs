@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics, status. Never on the listeners of the traffic; plain HTTP/1.1, so keep it on
+//! The admin listener: health, readiness, metrics, status, purging the cache. Never on the listeners of the traffic; plain HTTP/1.1, so keep it on
 //! loopback or behind something that asks who is there.
 
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -36,6 +36,10 @@ pub trait Outlook: Send + Sync {
     fn is_ready(&self) -> bool;
     /// Everything that an operator wants to see at a glance.
     fn status(&self) -> serde_json::Value;
+    /// Drops what is stored under this tag; how many responses that were. `None`: there is no cache.
+    fn purge(&self, _tag: &str) -> Option<usize> {
+        None
+    }
     /// Sets the gauges that are read, not counted, before metrics are rendered.
     fn before_scrape(&self) {}
     /// Takes policies' modules that changed.
@@ -118,10 +122,13 @@ fn answer<B>(
     outlook: &dyn Outlook,
     metrics: Option<&MetricsHandle>,
 ) -> Response<Full<Bytes>> {
+    if request.uri().path() == "/cache/purge" {
+        return purge(request, outlook);
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(
             StatusCode::METHOD_NOT_ALLOWED,
-            "only GET and HEAD, and POST /policies/reload\n",
+            "only GET and HEAD, and POST /policies/reload and /cache/purge\n",
         );
     }
     match request.uri().path() {
@@ -147,11 +154,46 @@ fn answer<B>(
             "application/json",
             format!("{:#}\n", outlook.status()),
         ),
-        "/" => text(StatusCode::OK, "/healthz /readyz /metrics /status\n"),
+        "/" => text(
+            StatusCode::OK,
+            "/healthz /readyz /metrics /status /cache/purge\n",
+        ),
         _ => text(
             StatusCode::NOT_FOUND,
-            "there is /healthz, /readyz, /metrics and /status\n",
+            "there is /healthz, /readyz, /metrics, /status and /cache/purge\n",
         ),
+    }
+}
+
+/// `POST /cache/purge?tag=…`, the tag as forms write it; several tags are several parameters.
+fn purge<B>(request: &Request<B>, outlook: &dyn Outlook) -> Response<Full<Bytes>> {
+    if *request.method() != Method::POST {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
+    }
+    // A browser names the page that a request comes from: no page is to reach through to here.
+    if request.headers().contains_key(ORIGIN) {
+        return text(StatusCode::FORBIDDEN, "not from a web page\n");
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let mut tags = form_urlencoded::parse(query.as_bytes()).peekable();
+    if tags.peek().is_none()
+        || !tags
+            .clone()
+            .all(|(key, tag)| key == "tag" && !tag.is_empty())
+    {
+        return text(
+            StatusCode::BAD_REQUEST,
+            "say what to purge: /cache/purge?tag=NAME\n",
+        );
+    }
+    let purged: Option<usize> = tags.map(|(_, tag)| outlook.purge(&tag)).sum();
+    match purged {
+        Some(purged) => typed(
+            StatusCode::OK,
+            "application/json",
+            format!("{{\"purged\":{purged}}}\n"),
+        ),
+        None => text(StatusCode::NOT_FOUND, "this gateway has no [cache]\n"),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox::Outbox;
+use policy_host::Services;
 use sync::SyncHandle;
 use tokio::task::JoinSet;
 
@@ -79,7 +80,14 @@ pub struct Running {
 /// Builds everything the config names and starts to serve. Needs a tokio runtime.
 pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Running, StartError> {
     let config = Arc::new(config);
-    let policies = Arc::new(blocking(&config, Policies::load).await??);
+    let cache = config.cache.as_ref().map(Cache::new);
+    let services = Services {
+        cache: cache
+            .clone()
+            .map(|cache| cache as Arc<dyn policy_host::CacheControl>),
+    };
+    let loading = blocking(&config, move |config| Policies::load(config, services));
+    let policies = Arc::new(loading.await??);
     let outbox = match &config.outbox {
         Some(settings) => {
             let settings = settings.clone();
@@ -105,7 +113,7 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         limits: limits.clone(),
         routes: policies.routes(&config),
         upstreams,
-        cache: config.cache.as_ref().map(Cache::new),
+        cache,
         fhe: open_fhe(&config).await?,
         records: outbox
             .clone()
@@ -192,7 +200,7 @@ async fn open_fhe(_: &Arc<Config>) -> Result<Option<Arc<dyn Service>>, StartErro
 
 async fn blocking<T: Send + 'static>(
     config: &Arc<Config>,
-    work: fn(&Config) -> T,
+    work: impl FnOnce(&Config) -> T + Send + 'static,
 ) -> Result<T, StartError> {
     let config = config.clone();
     Ok(tokio::task::spawn_blocking(move || work(&config)).await?)
@@ -223,7 +231,7 @@ impl Running {
         let admin = Admin::bind(config.listen, metrics).await.map_err(failed)?;
         self.admin_addr = Some(admin.addr);
         self.lines.push(format!(
-            "http://{} (admin: /healthz /readyz /metrics /status)",
+            "http://{} (admin: /healthz /readyz /metrics /status /cache/purge)",
             admin.addr
         ));
         self.admin_task = Some(tokio::spawn(

@@ -8,7 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use policy_host::{
     ArtifactDir, Canary, Chain, Clock, Grant, HostConfig, HostError, Limits, LoadError, OnFault,
-    Pin, Policy, PolicyHost, PolicySpec, PolicyStats, PrimitiveCaps, Primitives, SystemClock,
+    Pin, Policy, PolicyHost, PolicySpec, PolicyStats, PrimitiveCaps, Primitives, Services,
+    SystemClock,
 };
 
 use crate::config::{self, Config, PolicyConfig};
@@ -77,8 +78,9 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Reads, compiles and configures every policy. Takes seconds: not for a worker thread.
-    pub fn load(config: &Config) -> Result<Self, PolicyError> {
+    /// Reads, compiles and configures every policy. Takes seconds: not for a worker thread. `services` is what policies may ask of
+    /// the rest of the gateway.
+    pub fn load(config: &Config, services: Services) -> Result<Self, PolicyError> {
         let primitives = Primitives::new(PrimitiveCaps {
             kv_max_bytes: config.limits.kv_max_bytes,
             ..PrimitiveCaps::default()
@@ -92,7 +94,7 @@ impl Policies {
                 host: None,
             });
         }
-        let host = PolicyHost::new(host_config(config, clock.clone()))?;
+        let host = PolicyHost::new(host_config(config, clock.clone(), services))?;
         let mut by_name = HashMap::new();
         for policy in &config.policies {
             let spec = spec(policy, Self::read(policy)?)?;
@@ -207,7 +209,7 @@ fn check_tick(policy: &Policy, every: Option<Duration>) -> Result<(), PolicyErro
     })
 }
 
-fn host_config(config: &Config, clock: Arc<dyn Clock>) -> HostConfig {
+fn host_config(config: &Config, clock: Arc<dyn Clock>, services: Services) -> HostConfig {
     let defaults = HostConfig::default();
     let largest = config
         .policies
@@ -230,6 +232,7 @@ fn host_config(config: &Config, clock: Arc<dyn Clock>) -> HostConfig {
                 max_bytes: config.policy_host.cache_bytes,
             }),
         clock,
+        services,
         ..defaults
     }
 }

@@ -130,6 +130,10 @@ impl Outlook for View {
         })
     }
 
+    fn purge(&self, tag: &str) -> Option<usize> {
+        self.gateway.cache.as_ref().map(|cache| cache.purge(tag))
+    }
+
     fn before_scrape(&self) {
         metrics::gauge!("gateway_connections").set(self.connections.len() as f64);
         metrics::gauge!("gateway_ready").set(f64::from(u8::from(self.is_ready())));

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use policy_host::Services;
 use transport::tls::{Identity, TrustRoots};
 
 use super::Failure;
