@@ -28,3 +28,5 @@ mod refusals;
 mod site;
 #[path = "gateway/swaps.rs"]
 mod swaps;
+#[path = "gateway/state.rs"]
+mod state;

@@ -26,7 +26,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut policies = None;
     if !args.text_only {
         let mut problems = problems(&config);
-        match Policies::load(&config) {
+        match Policies::load(&config, Services::default()) {
             Ok(loaded) => policies = Some(loaded),
             Err(error) => problems.push(error.to_string()),
         }

@@ -3,23 +3,29 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-const WORLDS: &str =
-    "package test:guests; world bare { export veilgate:policy/request-hook@0.2.0; }";
-
 /// A guest whose request hook is `body`; it must leave the address of a decision. Address 4096 is one that says: go on.
 pub fn request_hook(body: &str) -> Vec<u8> {
+    let hook = format!(
+        "(func (export \"veilgate:policy/request-hook@0.2.0#on-request\") (result i32) {body})"
+    );
+    guest("export veilgate:policy/request-hook@0.2.0;", "", &hook)
+}
+
+/// A guest of a world with these imports and exports. What the host passes in goes to 65536; below 4096 is the guest's own.
+pub fn guest(world: &str, imports: &str, body: &str) -> Vec<u8> {
     let text = format!(
-        "(module (memory (export \"memory\") 2)
+        "(module {imports} (memory (export \"memory\") 2)
            (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
-           (func (export \"veilgate:policy/request-hook@0.2.0#on-request\") (result i32) {body}))"
+           {body})"
     );
     let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mut resolve = Resolve::default();
     let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk/wit/policy.wit");
     resolve.push_file(contract).expect("the contract");
-    let package = resolve.push_str("worlds.wit", WORLDS).expect("worlds");
+    let worlds = format!("package test:guests; world guest {{ {world} }}");
+    let package = resolve.push_str("worlds.wit", &worlds).expect("worlds");
     let world = resolve
-        .select_world(&[package], Some("bare"))
+        .select_world(&[package], Some("guest"))
         .expect("the world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
         .expect("metadata");
