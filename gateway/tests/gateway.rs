@@ -26,7 +26,7 @@ mod records;
 mod refusals;
 #[path = "gateway/site.rs"]
 mod site;
-#[path = "gateway/swaps.rs"]
-mod swaps;
 #[path = "gateway/state.rs"]
 mod state;
+#[path = "gateway/swaps.rs"]
+mod swaps;

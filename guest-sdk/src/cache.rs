@@ -50,3 +50,21 @@ pub fn store(lifetimes: &Lifetimes) {
         lifetimes.stale_if_error.millis(),
     );
 }
+
+/// If the upstream fails or a policy gives up, a stored response may be served for so long after it went stale. It narrows what the
+/// origin named, and cannot lift `must-revalidate` and the like. Counts in any hook of the exchange before its answer.
+pub fn stale_if_error(age: Period) {
+    cache::stale_if_error(age.millis());
+}
+
+/// What is stored of this exchange can later be purged by each of these: up to 16 of up to 128 bytes, over all policies. The same for
+/// all policies: begin a tag with something of your own.
+pub fn tag(tags: &[&str]) {
+    let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    cache::tag(&tags);
+}
+
+/// Removes all stored responses with this tag; how many there were. What is on its way is not stored under it either.
+pub fn purge_tag(tag: &str) -> u32 {
+    cache::purge_tag(tag)
+}

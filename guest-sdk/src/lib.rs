@@ -21,7 +21,7 @@
 //! ```
 //!
 //! What holds everywhere: a policy keeps nothing between hooks but its configuration (`&self` says so); what an exchange must
-//! remember goes into its attributes, what outlives it into the host's limiters and breakers. Nothing here imports WASI.
+//! remember goes into its attributes, what outlives it into the host's limiters, breakers and stores. Nothing here imports WASI.
 
 #[doc(hidden)]
 pub mod bindings;

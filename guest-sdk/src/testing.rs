@@ -1,8 +1,11 @@
-//! A request made by hand, for native tests of pure decisions. A guest that does not use it does not contain it.
+//! A request made by hand, and a store in memory, for native tests of pure decisions. A guest that does not use them does not contain
+//! them.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use crate::{Identity, RequestInfo, RequestView};
+use crate::kv::{Entry, Error, KeyValue};
+use crate::{Identity, Period, RequestInfo, RequestView};
 
 /// A request that never was.
 #[derive(Debug, Clone)]
@@ -132,5 +135,131 @@ impl RequestView for FakeRequest {
 
     fn attr(&self, key: &str) -> Option<String> {
         self.attrs.get(key).cloned()
+    }
+}
+
+/// A key-value store whose time the test moves. It has the host's limits for keys and values, but always room.
+#[derive(Debug, Default)]
+pub struct FakeStore {
+    entries: RefCell<HashMap<String, Held>>,
+    last_version: Cell<u64>,
+    now_ms: Cell<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    value: Vec<u8>,
+    version: u64,
+    until_ms: Option<u64>,
+}
+
+impl FakeStore {
+    const KEY_BYTES: usize = 256;
+    const VALUE_BYTES: usize = 64 * 1024;
+
+    pub fn pass(&self, time: Period) {
+        self.now_ms.set(self.now_ms.get() + time.millis());
+    }
+
+    fn held(&self, key: &str) -> Option<Held> {
+        let now = self.now_ms.get();
+        let mut entries = self.entries.borrow_mut();
+        entries.retain(|_, held| held.until_ms.is_none_or(|until| until > now));
+        entries.get(key).cloned()
+    }
+
+    fn put(&self, key: &str, value: &[u8], until_ms: Option<u64>) -> Result<u64, Error> {
+        if key.len() > Self::KEY_BYTES || value.len() > Self::VALUE_BYTES {
+            return Err(Error::Limit);
+        }
+        let version = self.last_version.get() + 1;
+        self.last_version.set(version);
+        let held = Held {
+            value: value.to_vec(),
+            version,
+            until_ms,
+        };
+        self.entries.borrow_mut().insert(key.to_owned(), held);
+        Ok(version)
+    }
+
+    fn until(&self, ttl: Option<Period>) -> Result<Option<u64>, Error> {
+        match ttl.map(Period::millis) {
+            Some(0) => Err(Error::Invalid),
+            ttl => Ok(ttl.map(|ttl| self.now_ms.get().saturating_add(ttl))),
+        }
+    }
+}
+
+impl KeyValue for FakeStore {
+    fn get(&self, key: &str) -> Option<Entry> {
+        let held = self.held(key)?;
+        Some(Entry {
+            value: held.value,
+            version: held.version,
+            expires: held.until_ms.map(|until| until - self.now_ms.get()),
+        })
+    }
+
+    fn set(&self, key: &str, value: &[u8], ttl: Option<Period>) -> Result<u64, Error> {
+        self.put(key, value, self.until(ttl)?)
+    }
+
+    fn cas(
+        &self,
+        key: &str,
+        version: u64,
+        value: &[u8],
+        ttl: Option<Period>,
+    ) -> Result<u64, Error> {
+        let until = self.until(ttl)?;
+        if self.held(key).map_or(0, |held| held.version) != version {
+            return Err(Error::Conflict);
+        }
+        self.put(key, value, until)
+    }
+
+    fn delete(&self, key: &str) -> bool {
+        let there = self.held(key).is_some();
+        self.entries.borrow_mut().remove(key);
+        there
+    }
+
+    fn incr(&self, key: &str, delta: i64, ttl: Option<Period>) -> Result<i64, Error> {
+        let begins = self.until(ttl)?;
+        let (before, until) = match self.held(key) {
+            Some(held) => {
+                let text = String::from_utf8(held.value).map_err(|_| Error::Invalid)?;
+                (text.parse().map_err(|_| Error::Invalid)?, held.until_ms)
+            }
+            None => (0_i64, begins),
+        };
+        let after = before.checked_add(delta).ok_or(Error::Limit)?;
+        self.put(key, after.to_string().as_bytes(), until)?;
+        Ok(after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fake_store_keeps_time_and_versions_like_the_real_one() {
+        let store = FakeStore::default();
+        let minute = Period::from_millis(60_000);
+        assert_eq!(store.incr("n", 2, Some(minute)), Ok(2));
+        store.pass(Period::from_millis(59_999));
+        assert_eq!(store.incr("n", 1, Some(minute)), Ok(3));
+        store.pass(Period::from_millis(1));
+        assert_eq!(store.get("n"), None);
+
+        let first = store.cas("k", 0, b"a", None).unwrap();
+        assert_eq!(store.cas("k", 0, b"b", None), Err(Error::Conflict));
+        assert!(store.delete("k") && !store.delete("k"));
+        let second = store.set("k", b"a", None).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(store.incr("k", 1, None), Err(Error::Invalid));
+        assert_eq!(store.set("k", &[0; 65_537], None), Err(Error::Limit));
     }
 }
