@@ -59,8 +59,8 @@ pub fn stale_if_error(age: Period) {
 
 /// What is stored of this exchange can later be purged by each of these: up to 16 of up to 128 bytes, over all policies. The same for
 /// all policies: begin a tag with something of your own.
-pub fn tag(tags: &[&str]) {
-    let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+pub fn tag(tags: &[impl AsRef<str>]) {
+    let tags: Vec<String> = tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
     cache::tag(&tags);
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::settings::{digits, quoted};
 use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer};
 
@@ -31,13 +32,13 @@ impl ConfigError {
     /// The same, found one level further in: `ttl` inside of `rules[2]`.
     #[must_use]
     pub fn inside(self, parent: &str) -> Self {
-        let dot = if self.key.is_empty() || self.key.starts_with('[') {
+        let dot = if self.key.is_empty() || parent.is_empty() || self.key.starts_with('[') {
             ""
         } else {
             "."
         };
         Self {
-            key: format!("{parent}{dot}{}", self.key),
+            key: [parent, dot, &self.key].concat(),
             ..self
         }
     }
@@ -53,6 +54,17 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// What `configure` may take: anything `Deserialize`, or a type that reads its settings by hand ([`settings`](crate::settings)).
+pub trait Settings: Sized {
+    fn from_json(text: &str) -> Result<Self, ConfigError>;
+}
+
+impl<T: DeserializeOwned> Settings for T {
+    fn from_json(text: &str) -> Result<Self, ConfigError> {
+        parse(text)
+    }
+}
 
 /// Parses settings. No settings at all (empty text, `null`) are those of `{}`.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
@@ -153,14 +165,32 @@ impl Period {
     }
 }
 
+impl Period {
+    /// As settings write it, in the largest unit that fits.
+    pub fn text(self) -> String {
+        let units = [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1000),
+        ];
+        let fits = |(_, millis): &&(&str, u64)| self.millis >= *millis && self.millis % millis == 0;
+        let (unit, millis) = match units.iter().find(fits) {
+            Some((unit, millis)) => (*unit, *millis),
+            None if self.millis == 0 => ("s", 1),
+            None => ("ms", 1),
+        };
+        [&digits(self.millis / millis), unit].concat()
+    }
+}
+
 impl std::str::FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!(
-                "{text:?} is no length of time; write a number and a unit, such as \"250ms\", \"10s\", \"5m\", \"2h\", \"1d\""
-            )
+            let problem = " is no length of time; write a number and a unit, such as \"250ms\", \"10s\", \"5m\", \"2h\", \"1d\"";
+            [&quoted(text), problem].concat()
         };
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
@@ -177,18 +207,20 @@ impl std::str::FromStr for Period {
         let millis = number
             .checked_mul(unit)
             .filter(|&millis| millis <= Self::MAX.millis);
-        let millis = millis
-            .ok_or_else(|| format!("{text:?} is longer than the longest allowed, \"3650d\""))?;
+        let millis = millis.ok_or_else(|| {
+            [
+                &quoted(text),
+                " is longer than the longest allowed, \"3650d\"",
+            ]
+            .concat()
+        })?;
         Ok(Self { millis })
     }
 }
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.millis {
-            millis if millis % 1000 == 0 => write!(f, "{}s", millis / 1000),
-            millis => write!(f, "{millis}ms"),
-        }
+        f.write_str(&self.text())
     }
 }
 

@@ -86,6 +86,15 @@ impl Decision {
     }
 }
 
+impl From<Decision> for BodyDecision {
+    fn from(decision: Decision) -> Self {
+        Self {
+            decision,
+            replace: None,
+        }
+    }
+}
+
 impl From<Decision> for types::Decision {
     fn from(decision: Decision) -> Self {
         Self {

@@ -11,7 +11,8 @@ use crate::bindings::exports::veilgate::policy::{
     request_stream_hook, response_body_hook, response_hook, response_stream_hook, tick_hook,
 };
 use crate::bindings::veilgate::policy::types;
-use crate::{Policy, Request, Response, config, log};
+use crate::config::Settings as _;
+use crate::{Policy, Request, Response, log};
 
 /// Where an instance keeps its configured policy. `export_policy!` implements it.
 pub trait Installed: Policy {
@@ -31,7 +32,7 @@ fn with<P: Installed, R>(hook: impl FnOnce(&P) -> R) -> R {
 impl<P: Installed> lifecycle::Guest for Shim<P> {
     fn configure(text: String) -> Result<(), String> {
         log::panics_to_host();
-        let parsed = config::parse::<P::Config>(&text);
+        let parsed = P::Config::from_json(&text);
         let policy = parsed
             .and_then(P::configure)
             .map_err(|error| error.to_string())?;

@@ -23,6 +23,11 @@ pub fn define(key: &str, name: &str, spec: Spec) -> Result<Limiter, ConfigError>
     Limiter::define(name, spec).map_err(|error| refused(key, error))
 }
 
+/// Defines a gate; an error names `key`, the setting that it comes from.
+pub fn define_gate(key: &str, name: &str, limit: u32) -> Result<Gate, ConfigError> {
+    Gate::define(name, limit).map_err(|error| refused(key, error))
+}
+
 /// The host's refusal of something that the settings ask for, in words.
 pub(crate) fn refused(key: &str, error: Error) -> ConfigError {
     let problem = match error {

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
+use crate::json::Json;
+use crate::settings::{Node, quoted};
 use crate::{ConfigError, RequestView};
 
 /// Conditions on a request. All that are given must hold; an empty block matches everything.
@@ -22,10 +24,16 @@ pub struct Match {
     pub path: Vec<String>,
     #[serde(deserialize_with = "one_or_many")]
     pub method: Vec<String>,
-    pub header: BTreeMap<String, HeaderTest>,
+    #[serde(deserialize_with = "tests_by_name")]
+    pub header: Vec<(String, HeaderTest)>,
+    /// Of the parameters in the query, the first of each name.
+    #[serde(deserialize_with = "tests_by_name")]
+    pub query: Vec<(String, HeaderTest)>,
 }
 
-/// What a header must be: a text (equal to it), `true` (there), `false` (not there).
+const KEYS: &[&str] = &["header", "host", "method", "path", "path-prefix", "query"];
+
+/// What a header or a parameter must be: a text (equal to it), `true` (there), `false` (not there).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderTest {
     Equals(String),
@@ -34,6 +42,22 @@ pub enum HeaderTest {
 }
 
 impl Match {
+    /// Reads the block that stands at `match`, and checks it.
+    pub fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let table = node.table(KEYS)?;
+        let texts = |key| Ok::<_, ConfigError>(table.read(key, Node::texts)?.unwrap_or_default());
+        let tests = |key| Ok::<_, ConfigError>(table.read(key, read_tests)?.unwrap_or_default());
+        let block = Self {
+            host: texts("host")?,
+            path_prefix: texts("path-prefix")?,
+            path: texts("path")?,
+            method: texts("method")?,
+            header: tests("header")?,
+            query: tests("query")?,
+        };
+        block.checked().map_err(|error| node.inside(error))
+    }
+
     /// Checks the block and brings names into the form that requests have them in.
     pub fn checked(mut self) -> Result<Self, ConfigError> {
         for host in &mut self.host {
@@ -45,21 +69,18 @@ impl Match {
                 .iter()
                 .find(|path| !path.starts_with('/') || path.contains(['?', '#']))
             {
-                let problem =
-                    format!("{path:?} is no path: it begins with \"/\" and has no \"?\" or \"#\"");
-                return Err(ConfigError::at(key, problem));
+                let problem = " is no path: it begins with \"/\" and has no \"?\" or \"#\"";
+                return Err(ConfigError::at(key, quoted(path) + problem));
             }
         }
         for method in &mut self.method {
             check_token(method).map_err(|problem| ConfigError::at("method", problem))?;
             method.make_ascii_uppercase();
         }
-        let mut header = BTreeMap::new();
-        for (name, test) in self.header {
-            check_token(&name).map_err(|problem| ConfigError::at("header", problem))?;
-            header.insert(name.to_ascii_lowercase(), test);
+        for (name, _) in &mut self.header {
+            check_token(name).map_err(|problem| ConfigError::at("header", problem))?;
+            name.make_ascii_lowercase();
         }
-        self.header = header;
         Ok(self)
     }
 
@@ -73,11 +94,38 @@ impl Match {
             && self.header.iter().all(|(name, test)| match test {
                 HeaderTest::Present => request.has_header(name),
                 HeaderTest::Absent => !request.has_header(name),
-                HeaderTest::Equals(text) => {
-                    request.header_all(name).iter().any(|value| value == text)
+                HeaderTest::Equals(text) => has_value(request, name, text),
+            })
+            && self.query.iter().all(|(name, test)| {
+                let value = request.query(name);
+                match test {
+                    HeaderTest::Present => value.is_some(),
+                    HeaderTest::Absent => value.is_none(),
+                    HeaderTest::Equals(text) => value.is_some_and(|value| value == *text),
                 }
             })
     }
+}
+
+/// Mostly the field is not there, or once and as asked: the whole list is fetched only if it is neither.
+fn has_value(request: &impl RequestView, name: &str, text: &str) -> bool {
+    match request.header(name) {
+        None => false,
+        Some(first) => first == text || request.header_all(name).iter().any(|value| value == text),
+    }
+}
+
+fn read_tests(node: &Node<'_>) -> Result<Vec<(String, HeaderTest)>, ConfigError> {
+    let test = |(name, node): (&str, Node<'_>)| {
+        let test = match node.value() {
+            Json::Text(text) => HeaderTest::Equals(text.to_string()),
+            Json::Flag(true) => HeaderTest::Present,
+            Json::Flag(false) => HeaderTest::Absent,
+            _ => return Err(node.expected("the value as a text, true (present) or false (absent)")),
+        };
+        Ok((name.to_owned(), test))
+    };
+    node.members()?.into_iter().map(test).collect()
 }
 
 /// True if nothing is asked, or one of what is asked holds.
@@ -124,9 +172,9 @@ fn check_host(host: &str) -> Result<(), String> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
     {
-        return Err(format!(
-            "{host:?} is no host name; write \"api.example.com\" or \"*.example.com\", without a port"
-        ));
+        let problem =
+            " is no host name; write \"api.example.com\" or \"*.example.com\", without a port";
+        return Err(quoted(host) + problem);
     }
     Ok(())
 }
@@ -135,9 +183,15 @@ fn check_host(host: &str) -> Result<(), String> {
 pub fn check_token(text: &str) -> Result<(), String> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if text.is_empty() || !text.chars().all(token) {
-        return Err(format!("{text:?} is no name of a method or a header"));
+        return Err(quoted(text) + " is no name of a method or a header");
     }
     Ok(())
+}
+
+fn tests_by_name<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, HeaderTest)>, D::Error> {
+    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
 /// A text, or a list of texts.

@@ -1,15 +1,15 @@
 //! The trait that a policy implements: one method per hook, each with an empty default.
 
-use serde::de::DeserializeOwned;
-
 use crate::attempt::{Attempt, Choice, Outcome, Verdict};
+use crate::config::Settings;
 use crate::decision::{BodyDecision, ChunkAction};
 use crate::{ConfigError, Decision, Request, Response, Summary};
 
 /// A policy. The world named in `export_policy!` says which of these hooks the host calls; the others are never called.
 pub trait Policy: Sized + 'static {
-    /// The settings, as the operator writes them. Unknown keys are refused whatever this type says.
-    type Config: DeserializeOwned;
+    /// The settings, as the operator writes them: any `Deserialize`, or a type that reads them by hand. Unknown keys are refused
+    /// whatever this type says.
+    type Config: Settings;
 
     /// Once per instance, before any other hook. An error refuses the roll-out; the version in force stays.
     fn configure(config: Self::Config) -> Result<Self, ConfigError>;

@@ -13,7 +13,10 @@ pub trait RequestView {
     fn path(&self) -> &str;
     /// Host and port, as the client named them.
     fn authority(&self) -> &str;
+    /// Everything scalar at once; for one thing alone, ask for that.
     fn info(&self) -> &RequestInfo;
+    fn client_ip(&self) -> &str;
+    fn identity(&self) -> &Identity;
     /// The first value of a field; `name` in lower case.
     fn header(&self, name: &str) -> Option<String>;
     fn header_all(&self, name: &str) -> Vec<String>;
@@ -31,6 +34,8 @@ pub struct Request {
     path: OnceCell<String>,
     authority: OnceCell<String>,
     info: OnceCell<RequestInfo>,
+    client_ip: OnceCell<String>,
+    identity: OnceCell<Identity>,
 }
 
 impl Request {
@@ -99,6 +104,14 @@ impl RequestView for Request {
         self.info.get_or_init(request::info)
     }
 
+    fn client_ip(&self) -> &str {
+        self.client_ip.get_or_init(request::client_ip)
+    }
+
+    fn identity(&self) -> &Identity {
+        self.identity.get_or_init(request::identity_of)
+    }
+
     fn header(&self, name: &str) -> Option<String> {
         request::header(name)
     }
@@ -137,6 +150,14 @@ impl Request {
 
     pub fn info(&self) -> &RequestInfo {
         RequestView::info(self)
+    }
+
+    pub fn client_ip(&self) -> &str {
+        RequestView::client_ip(self)
+    }
+
+    pub fn identity(&self) -> &Identity {
+        RequestView::identity(self)
     }
 
     /// The first value of a field; `name` in lower case.

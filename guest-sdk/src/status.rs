@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::settings::quoted;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +16,13 @@ impl StatusSet {
         self.ranges.iter().any(|range| range.contains(&status))
     }
 
+    /// This one alone.
+    pub fn of(status: u16) -> Self {
+        Self {
+            ranges: vec![status..=status],
+        }
+    }
+
     /// First and last status of each range, as the host takes them.
     pub fn ranges(&self) -> Vec<(u16, u16)> {
         let ends = |range: &RangeInclusive<u16>| (*range.start(), *range.end());
@@ -23,8 +31,10 @@ impl StatusSet {
 
     /// Adds what `text` names.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let wrong =
-            || format!("{text:?} is no set of statuses; write \"429\", \"5xx\" or \"500-504\"");
+        let wrong = || {
+            let problem = " is no set of statuses; write \"429\", \"5xx\" or \"500-504\"";
+            [&quoted(text), problem].concat()
+        };
         let range = match (text.strip_suffix("xx"), text.split_once('-')) {
             (Some(hundreds), _) => {
                 let hundreds: u16 = hundreds.parse().map_err(|_| wrong())?;

@@ -92,6 +92,14 @@ impl FakeRequest {
         self
     }
 
+    /// As a client with a certificate for this name has it.
+    #[must_use]
+    pub fn certificate(mut self, subject: &str) -> Self {
+        self.info.identity.subject = Some(subject.to_owned());
+        self.info.identity.method = "mtls".to_owned();
+        self
+    }
+
     #[must_use]
     pub fn route(mut self, route: &str) -> Self {
         self.info.route = route.to_owned();
@@ -114,6 +122,14 @@ impl RequestView for FakeRequest {
 
     fn info(&self) -> &RequestInfo {
         &self.info
+    }
+
+    fn client_ip(&self) -> &str {
+        &self.info.client_ip
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.info.identity
     }
 
     fn header(&self, name: &str) -> Option<String> {

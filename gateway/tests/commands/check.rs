@@ -108,7 +108,9 @@ fn policies_that_cannot_be_used_are_named() {
     let limit = |rest: &str| {
         policy(
             "rate-limit.wasm",
-            &format!("grants = [\"limits\"]\n[[policy.config.limits]]\nname = \"all\"\n{rest}"),
+            &format!(
+                "grants = [\"limits\", \"llm\"]\n[[policy.config.limits]]\nname = \"all\"\n{rest}"
+            ),
         )
     };
     folder
@@ -126,7 +128,7 @@ fn policies_that_cannot_be_used_are_named() {
         ))
         .refused(2, &["policy odd", "burts"]);
     let ungranted = limit("limit = 5\nper = \"1s\"\nkey = [\"client-ip\"]\n")
-        .replace("grants = [\"limits\"]\n", "");
+        .replace("grants = [\"limits\", \"llm\"]\n", "");
     folder
         .check(&ungranted)
         .refused(2, &["policy odd", "limits", "grant"]);

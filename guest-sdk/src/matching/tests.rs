@@ -3,13 +3,18 @@
 use proptest::prelude::*;
 
 use super::Match;
-use crate::config;
 use crate::testing::FakeRequest;
+use crate::{config, settings};
 
 fn block(json: &str) -> Match {
     config::parse::<Match>(json)
         .and_then(Match::checked)
         .expect("a good block")
+}
+
+/// Both ways to read a block take the same.
+fn read(json: &str) -> Option<Match> {
+    settings::read(json, Match::read).ok()
 }
 
 fn refused(json: &str) -> String {
@@ -110,5 +115,46 @@ proptest! {
         let authority = format!("{label}.example.com:{port}");
         let matched = block(r#"{"host": "*.example.com"}"#).matches(&FakeRequest::get("/").authority(&authority));
         prop_assert!(matched);
+    }
+}
+
+#[test]
+fn a_parameter_of_the_query_is_compared() {
+    let block = block(r#"{"query": {"v": "2", "beta": true, "old": false}}"#);
+    let get = || FakeRequest::get("/");
+    for (request, expected) in [
+        (get().with_query("v", "2").with_query("beta", ""), true),
+        (get().with_query("v", "2"), false),
+        (get().with_query("v", "3").with_query("beta", ""), false),
+        (
+            get()
+                .with_query("v", "2")
+                .with_query("beta", "")
+                .with_query("old", "1"),
+            false,
+        ),
+    ] {
+        assert_eq!(block.matches(&request), expected, "{request:?}");
+    }
+}
+
+#[test]
+fn both_ways_to_read_a_block_take_the_same() {
+    for json in [
+        "{}",
+        r#"{"host": "*.Example.com", "path-prefix": ["/a", "/b"], "path": "/c", "method": "get"}"#,
+        r#"{"header": {"X-A": "1", "x-b": true, "x-c": false}, "query": {"q": "1"}}"#,
+        r#"{"host": "a:80"}"#,
+        r#"{"path": "x"}"#,
+        r#"{"header": {"a b": true}}"#,
+        r#"{"header": {"a": 1}}"#,
+        r#"{"hosts": "a"}"#,
+    ] {
+        let derived = config::parse::<Match>(json).and_then(Match::checked).ok();
+        assert_eq!(
+            read(json).map(|block| format!("{block:?}")),
+            derived.map(|block| format!("{block:?}")),
+            "{json}"
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Caching: the directives that reach the host's store.
 
-use policy_host::{Grant, StoreDirective};
+use http::StatusCode;
+use policy_host::{BodyKey, Grant, Outcome, StoreDirective};
 
-use crate::support::{Bench, get, passes, reasons, request, responds};
+use crate::support::{Bench, get, passes, reasons, request, responds, with_body};
 
 const SETTINGS: &str = r#"{"rules": [
     {"match": {"path-prefix": "/private"}, "no-store": true},
@@ -27,7 +28,7 @@ fn a_listed_response_is_stored_under_a_key_with_what_the_rule_names() {
         stale_if_error_ms: 3_600_000,
     };
     assert_eq!(exchange.cache.store, Some(wanted));
-    assert!(!exchange.cache.no_store);
+    assert!(!exchange.cache.refuses(StatusCode::OK));
 }
 
 #[test]
@@ -42,8 +43,8 @@ fn what_is_not_listed_is_not_stored() {
             status,
             &[("content-type", content_type)],
         );
-        assert!(exchange.cache.no_store, "{status} {content_type}");
-        assert_eq!(exchange.cache.store, None);
+        let status = StatusCode::from_u16(status).expect("a status");
+        assert!(exchange.cache.refuses(status), "{status} {content_type}");
     }
 }
 
@@ -76,4 +77,38 @@ fn without_a_rule_the_origin_decides() {
     passes(&chain, &mut exchange);
     responds(&chain, &mut exchange, 200, &[("content-type", "text/css")]);
     assert_eq!(exchange.cache, policy_host::CacheDirectives::default());
+}
+
+#[test]
+fn prompts_that_ask_the_same_share_a_key() {
+    let settings = r#"{"rules": [{"match": {"method": "POST"}, "ttl": "1h", "body": "prompt", "tags": "llm"}]}"#;
+    let chain = Bench::new().chain("caching", settings, &[Grant::Cache]);
+    let asked = |body: &str| {
+        let mut exchange = request("POST", "/v1/chat/completions", &[]);
+        passes(&chain, &mut exchange);
+        let (outcome, sent) = with_body(&chain, &mut exchange, body);
+        assert!(matches!(outcome, Outcome::Continue), "{outcome:?}");
+        assert_eq!(sent, body, "the upstream gets what the client sent");
+        assert_eq!(exchange.cache.tags, ["llm"]);
+        let reasons = reasons(&exchange).join(",");
+        (exchange.cache.body_key, exchange.cache.bypass, reasons)
+    };
+    let (key, bypass, _) = asked(r#"{"model":"m","temperature":0,"prompt":"Hi"}"#);
+    assert!(matches!(key, Some(BodyKey::Text(_))) && !bypass);
+    let same = asked(r#"{ "prompt": "Hi", "user": "ann", "temperature": 0.0, "model": "m" }"#);
+    assert_eq!(same.0, key);
+    let other = asked(r#"{"model":"m","temperature":0,"prompt":"Ho"}"#);
+    assert_ne!(other.0, key);
+    let drawn = asked(r#"{"model":"m","prompt":"Hi"}"#);
+    assert_eq!(drawn, (None, true, "caching/temperature".to_owned()));
+    assert_eq!(asked("Hi").2, "caching/not-json");
+}
+
+#[test]
+fn a_ciphertext_is_its_own_key() {
+    let settings = r#"{"rules": [{"match": {"method": "POST"}, "ttl": "1h", "body": "whole"}]}"#;
+    let chain = Bench::new().chain("caching", settings, &[Grant::Cache]);
+    let mut exchange = request("POST", "/fhe", &[]);
+    passes(&chain, &mut exchange);
+    assert_eq!(exchange.cache.body_key, Some(BodyKey::Body));
 }

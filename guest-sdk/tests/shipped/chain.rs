@@ -13,9 +13,9 @@ fn the_four_work_together() {
         bench.load(
             "rate-limit",
             r#"{"headers": "always", "limits": [{"name": "a", "limit": 2, "per": "1h", "key": "client-ip"}]}"#,
-            &[Grant::Limits],
+            &[Grant::Limits, Grant::Llm],
         ),
-        bench.load("routing", r#"{"default": {"to": "app"}}"#, &[]),
+        bench.load("routing", r#"{"default": {"to": "app"}}"#, &[Grant::Llm, Grant::Upstreams]),
         bench.load("caching", r#"{"rules": [{"ttl": "1m"}]}"#, &[Grant::Cache]),
         bench.load("circuit-breaker", "{}", &[Grant::Breakers]),
     ]);
@@ -52,7 +52,7 @@ fn a_fallback_is_tried_while_the_first_choice_has_an_open_breaker() {
     let routing = r#"{"default": {"to": "app", "fallback": "spare"}}"#;
     let breaker = r#"{"breakers": [{"min-calls": 1, "failure-rate": 0.5}]}"#;
     let chain = Chain::new(vec![
-        bench.load("routing", routing, &[]),
+        bench.load("routing", routing, &[Grant::Llm, Grant::Upstreams]),
         bench.load("circuit-breaker", breaker, &[Grant::Breakers]),
     ]);
     let mut exchange = get("/x");

@@ -122,3 +122,31 @@ fn slow_answers_open_it_too() {
     }
     assert!(!call(&chain, "app", &status(200)));
 }
+
+#[test]
+fn while_it_is_open_a_fallback_or_a_stored_response_may_stand_in() {
+    let open = |settings: &str| {
+        let bench = Bench::new();
+        let chain = bench.chain("circuit-breaker", settings, &[Grant::Breakers]);
+        assert!(call(&chain, "app", &status(500)));
+        let mut exchange = get("/");
+        passes(&chain, &mut exchange);
+        now(chain.before_attempt(&mut exchange, &attempt(1, "app")))
+    };
+    let stale = open(r#"{"breakers": [{"min-calls": 1, "when-open": "stale"}]}"#);
+    assert!(matches!(stale, AttemptChoice::GiveUp), "{stale:?}");
+    let fallback = open(
+        r#"{"breakers": [{"min-calls": 1, "fallback": {"status": 200, "body": "[]", "header": {"content-type": "application/json"}}}]}"#,
+    );
+    let AttemptChoice::Respond(response) = fallback else {
+        panic!("{fallback:?}");
+    };
+    assert_eq!(
+        (response.status.as_u16(), &response.body[..]),
+        (200, &b"[]"[..])
+    );
+    assert_eq!(
+        field(&response.headers, "content-type"),
+        Some("application/json")
+    );
+}

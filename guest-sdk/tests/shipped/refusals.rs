@@ -5,12 +5,16 @@ use policy_host::Grant;
 use crate::support::Bench;
 
 const POLICIES: [(&str, &str, &[Grant]); 4] = [
-    ("routing", r#"{"default": {"to": "a"}}"#, &[]),
+    (
+        "routing",
+        r#"{"default": {"to": "a"}}"#,
+        &[Grant::Llm, Grant::Upstreams],
+    ),
     ("caching", r#"{"rules": [{"ttl": "1m"}]}"#, &[Grant::Cache]),
     (
         "rate-limit",
         r#"{"limits": [{"name": "a", "limit": 1, "per": "1s", "key": "all"}]}"#,
-        &[Grant::Limits],
+        &[Grant::Limits, Grant::Llm],
     ),
     ("circuit-breaker", "{}", &[Grant::Breakers]),
 ];
@@ -43,14 +47,18 @@ fn each_policy_loads_with_no_more_than_it_needs() {
 fn without_its_grant_a_policy_does_not_load() {
     let bench = Bench::new();
     for (name, settings, grants) in POLICIES {
-        let Some(grant) = grants.first() else {
-            continue;
-        };
-        let error = match bench.try_load(name, settings, &[]) {
-            Ok(_) => panic!("{name} was loaded without {grant}"),
-            Err(error) => error.to_string(),
-        };
-        assert!(error.contains(grant.name()), "{name}: {error}");
+        for missing in grants {
+            let others: Vec<Grant> = grants
+                .iter()
+                .copied()
+                .filter(|grant| grant != missing)
+                .collect();
+            let error = match bench.try_load(name, settings, &others) {
+                Ok(_) => panic!("{name} was loaded without {missing}"),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.contains(missing.name()), "{name}: {error}");
+        }
     }
 }
 

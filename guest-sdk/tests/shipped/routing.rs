@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use policy_host::{AttemptChoice, Verdict};
+use policy_host::{AttemptChoice, Grant, Outcome, Verdict};
 
-use crate::support::{Bench, attempt, failed, get, now, passes, reasons, request, status};
+use crate::support::{
+    Bench, attempt, failed, get, now, passes, reasons, request, status, with_body,
+};
 
 const SETTINGS: &str = r#"{"rules": [
     {"match": {"path-prefix": "/api", "header": {"x-beta": "yes"}}, "to": "beta", "timeout": "2s"},
@@ -19,7 +21,7 @@ fn chosen(exchange: &policy_host::ExchangeContext) -> Option<&str> {
 
 #[test]
 fn the_first_rule_that_matches_chooses() {
-    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    let chain = Bench::new().chain("routing", SETTINGS, &[Grant::Llm, Grant::Upstreams]);
     for (mut exchange, upstream, reason) in [
         (
             request("GET", "/api/x", &[("x-beta", "yes")]),
@@ -43,7 +45,7 @@ fn the_first_rule_that_matches_chooses() {
 
 #[test]
 fn a_split_is_shared_out_and_sticks() {
-    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    let chain = Bench::new().chain("routing", SETTINGS, &[Grant::Llm, Grant::Upstreams]);
     let mut seen: HashMap<String, u32> = HashMap::new();
     for user in 0..400 {
         let user = user.to_string();
@@ -73,7 +75,7 @@ fn a_split_is_shared_out_and_sticks() {
 
 #[test]
 fn what_never_connected_is_tried_once_at_the_fallback() {
-    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    let chain = Bench::new().chain("routing", SETTINGS, &[Grant::Llm, Grant::Upstreams]);
     let mut exchange = get("/api/x");
     passes(&chain, &mut exchange);
     let first = attempt(1, "api");
@@ -101,7 +103,7 @@ fn what_never_connected_is_tried_once_at_the_fallback() {
 
 #[test]
 fn what_may_have_been_done_is_not_done_again() {
-    let chain = Bench::new().chain("routing", SETTINGS, &[]);
+    let chain = Bench::new().chain("routing", SETTINGS, &[Grant::Llm, Grant::Upstreams]);
     for (mut exchange, outcome) in [
         (request("POST", "/api", &[]), failed("connection_refused")),
         (get("/api"), failed("http_response_incomplete")),
@@ -119,5 +121,78 @@ fn what_may_have_been_done_is_not_done_again() {
             matches!(verdict, Verdict::Accept),
             "{outcome:?}: {verdict:?}"
         );
+    }
+}
+
+const GRANTS: [Grant; 2] = [Grant::Llm, Grant::Upstreams];
+
+#[test]
+fn a_body_that_names_a_model_goes_where_that_model_is() {
+    let settings = r#"{"rules": [
+        {"match": {"path": "/v1/chat"}, "model": "gpt-*", "to": [{"upstream": "local", "model": "llama3"}]},
+        {"match": {"path": "/v1/chat"}, "to": "cloud"}]}"#;
+    let chain = Bench::new().chain("routing", settings, &GRANTS);
+    for (body, upstream, sent) in [
+        (
+            r#"{"model":"gpt-4o","n":1}"#,
+            "local",
+            r#"{"model":"llama3","n":1}"#,
+        ),
+        (r#"{"model":"claude"}"#, "cloud", r#"{"model":"claude"}"#),
+        ("no JSON", "cloud", "no JSON"),
+    ] {
+        let mut exchange = request("POST", "/v1/chat", &[]);
+        passes(&chain, &mut exchange);
+        assert_eq!(
+            chosen(&exchange),
+            Some("cloud"),
+            "as long as nothing is known of the body"
+        );
+        let (outcome, body) = with_body(&chain, &mut exchange, body);
+        assert!(matches!(outcome, Outcome::Continue), "{outcome:?}");
+        assert_eq!(chosen(&exchange), Some(upstream));
+        assert_eq!(body, sent);
+    }
+    let mut other = get("/");
+    passes(&chain, &mut other);
+    assert_eq!(
+        chain.request_need(&other).whole,
+        None,
+        "no rule looks at it"
+    );
+}
+
+#[test]
+fn local_first_then_the_cloud_then_the_queue() {
+    let goes = |to: &str| {
+        let settings =
+            format!(r#"{{"default": {{"choose": "order", "when-full": "defer", "to": {to}}}}}"#);
+        let chain = Bench::new().chain("routing", &settings, &GRANTS);
+        let mut exchange = get("/");
+        match now(chain.on_request(&mut exchange)) {
+            Outcome::Continue => chosen(&exchange).map(str::to_owned),
+            Outcome::Defer => Some("the queue".to_owned()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let local_and_cloud = |full_at: u32| {
+        goes(&format!(
+            r#"[{{"upstream": "local", "full-at": {full_at}}}, "cloud"]"#
+        ))
+    };
+    assert_eq!(local_and_cloud(5).as_deref(), Some("local"));
+    assert_eq!(local_and_cloud(4).as_deref(), Some("cloud"));
+    assert_eq!(goes(r#"["gone", "cloud"]"#).as_deref(), Some("cloud"));
+    assert_eq!(goes(r#"["gone", "unknown"]"#).as_deref(), Some("the queue"));
+}
+
+#[test]
+fn the_quickest_upstream_is_taken() {
+    let settings = r#"{"default": {"choose": "latency", "to": ["cloud", "gone", "local"]}}"#;
+    let chain = Bench::new().chain("routing", settings, &GRANTS);
+    for _ in 0..20 {
+        let mut exchange = get("/");
+        passes(&chain, &mut exchange);
+        assert_eq!(chosen(&exchange), Some("local"));
     }
 }

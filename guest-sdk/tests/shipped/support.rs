@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use policy_host::{
-    Attempt, AttemptOutcome, Chain, ExchangeContext, Grant, HostConfig, Identity, Limits,
-    LoadError, LocalResponse, ManualClock, Outcome, Policy, PolicyHost, PolicySpec, PrimitiveCaps,
-    Primitives, RequestInfo, RequestParts, ResponseParts, Source, at_once,
+    Attempt, AttemptOutcome, Chain, Completed, EndpointView, ExchangeContext, Grant, HostConfig,
+    Identity, Limits, LoadError, LocalResponse, ManualClock, Outcome, Policy, PolicyHost,
+    PolicySpec, PrimitiveCaps, Primitives, RequestInfo, RequestParts, ResponseParts, Source,
+    UpstreamError, UpstreamStats, UpstreamView, at_once,
 };
 
 /// A policy of ours fits into this, configured and at work.
@@ -99,7 +102,42 @@ pub fn request(method: &str, path_and_query: &str, fields: &[(&str, &str)]) -> E
         received_ms: 1_700_000_000_000,
         identity: Identity::default(),
     };
-    ExchangeContext::new(parts, info, None)
+    ExchangeContext::new(parts, info, Some(Arc::new(Upstreams)))
+}
+
+/// `local` has 4 requests on their way and answers in 2 ms, `cloud` in 20 ms; `gone` is down.
+struct Upstreams;
+
+impl UpstreamView for Upstreams {
+    fn names(&self) -> Vec<String> {
+        ["cloud", "gone", "local"].map(str::to_owned).to_vec()
+    }
+
+    fn endpoints(&self, _upstream: &str) -> Result<Vec<EndpointView>, UpstreamError> {
+        Ok(Vec::new())
+    }
+
+    fn stats_of(&self, upstream: &str) -> Result<UpstreamStats, UpstreamError> {
+        let (healthy, in_flight, p50_us) = match upstream {
+            "local" => (1, 4, 2_000),
+            "cloud" => (3, 0, 20_000),
+            "gone" => (0, 0, 0),
+            _ => return Err(UpstreamError::NotFound),
+        };
+        Ok(UpstreamStats {
+            healthy,
+            total: 3,
+            in_flight,
+            rate: 1.0,
+            error_rate: 0.0,
+            p50_us,
+            p99_us: p50_us,
+        })
+    }
+
+    fn eject(&self, _upstream: &str, _endpoint: u32, _for_ms: u64) -> Result<(), UpstreamError> {
+        Err(UpstreamError::Denied)
+    }
 }
 
 pub fn get(path_and_query: &str) -> ExchangeContext {
@@ -120,6 +158,41 @@ pub fn answered(chain: &Chain, exchange: &mut ExchangeContext) -> LocalResponse 
         Outcome::Respond(response) => response,
         other => panic!("was not answered: {other:?}"),
     }
+}
+
+/// The hooks on the request's body, which somebody must have asked for; the body as it is sent on.
+pub fn with_body(chain: &Chain, exchange: &mut ExchangeContext, body: &str) -> (Outcome, String) {
+    assert!(
+        chain.request_need(exchange).whole.is_some(),
+        "nobody asked for the body"
+    );
+    let sent = Bytes::copy_from_slice(body.as_bytes());
+    let (outcome, replaced) = now(chain.on_request_body(exchange, sent));
+    let body = replaced.map_or(body.to_owned(), |body| {
+        String::from_utf8_lossy(&body).into_owned()
+    });
+    (outcome, body)
+}
+
+/// The end of an exchange that an upstream answered.
+pub fn completes(chain: &Chain, exchange: &mut ExchangeContext, prompt: u64, completion: u64) {
+    exchange.llm_is_over(Some(policy_host::llm::Usage {
+        prompt,
+        completion,
+        estimated: false,
+    }));
+    let completed = Completed {
+        status: 200,
+        duration_us: 1_000,
+        upstream_us: Some(900),
+        upstream: Some("app".to_owned()),
+        attempts: 1,
+        request_bytes: 100,
+        response_bytes: 100,
+        cache_status: String::new(),
+        client_aborted: false,
+    };
+    now(chain.on_complete(exchange, &completed));
 }
 
 /// The response hooks, for a response of the upstream.

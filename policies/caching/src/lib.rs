@@ -1,56 +1,106 @@
 //! Caching: what may be stored, for how long, and under which key. `decide` has the rules; this file tells the host.
+//!
+//! All that can be said is said when the request comes, so that only a rule by content type needs the response hook.
 
 pub mod decide;
 
-use decide::{Plan, RequestStep, ResponseStep, Settings};
-use guest_sdk::{ConfigError, Decision, Policy, Request, Response, Source, cache};
+use decide::{BodyKey, Plan, RULE, RequestStep, Rule};
+use guest_sdk::settings::digits;
+use guest_sdk::{
+    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, Response, Source, cache,
+    settings,
+};
 
 struct Caching(Plan);
 
-impl Policy for Caching {
-    type Config = Settings;
+impl settings::Settings for Plan {
+    fn from_json(text: &str) -> Result<Self, ConfigError> {
+        settings::read(text, Plan::read)
+    }
+}
 
-    fn configure(settings: Settings) -> Result<Self, ConfigError> {
-        Plan::new(settings).map(Self)
+impl Policy for Caching {
+    type Config = Plan;
+
+    fn configure(plan: Plan) -> Result<Self, ConfigError> {
+        Ok(Self(plan))
     }
 
     fn on_request(&self, request: &mut Request) -> Decision {
-        let Some((rule, step)) = self.0.on_request(request) else {
-            return Decision::next();
+        let Some((index, step)) = self.0.on_request(request) else {
+            return Decision::next().done();
         };
-        match step {
+        let key = match step {
             RequestStep::Bypass(reason) => {
                 cache::bypass();
-                return Decision::next().reason(reason);
+                return Decision::next().reason(reason).done();
             }
-            RequestStep::Cache { key } => {
-                for part in key {
-                    cache::key_add(&part);
-                }
+            RequestStep::Cache { key } => key,
+        };
+        for part in &key {
+            cache::key_add(part);
+        }
+        let rule = &self.0.rules()[index];
+        tell(rule);
+        let by_text = matches!(rule.body, BodyKey::Text(_));
+        let by_type = !rule.content_type.is_empty();
+        if by_text || by_type {
+            request.set_attr(RULE, &digits(index as u64));
+        }
+        let decision = match by_text {
+            true => Decision::next().body(BodyNeed::Whole),
+            false => Decision::next(),
+        };
+        if by_type { decision } else { decision.done() }
+    }
+
+    fn on_request_body(&self, request: &mut Request, body: Vec<u8>) -> BodyDecision {
+        let Some(BodyKey::Text(prompt)) = self.rule_of(request).map(|rule| &rule.body) else {
+            return BodyDecision::default();
+        };
+        match prompt.normal_form(&body) {
+            Ok(text) => {
+                cache::key_text(&text);
+                BodyDecision::default()
+            }
+            Err(reason) => {
+                cache::bypass();
+                Decision::next().reason(reason).into()
             }
         }
-        request.set_attr(decide::RULE, &rule.to_string());
-        Decision::next()
     }
 
     fn on_response(&self, request: &Request, response: &mut Response) -> Decision {
         if response.source() != Source::Upstream {
             return Decision::next();
         }
-        let Some(rule) = request
-            .attr(decide::RULE)
-            .and_then(|rule| rule.parse().ok())
-        else {
-            return Decision::next();
-        };
-        match self
-            .0
-            .on_response(rule, response.status(), || response.header("content-type"))
+        if let Some(rule) = self.rule_of(request)
+            && !rule.takes_type(response.header("content-type").as_deref())
         {
-            ResponseStep::Store(lifetimes) => cache::store(&lifetimes),
-            ResponseStep::NoStore => cache::no_store(),
+            cache::no_store();
         }
         Decision::next()
+    }
+}
+
+impl Caching {
+    /// The rule that the request fell under, noted when its head was seen.
+    fn rule_of(&self, request: &Request) -> Option<&Rule> {
+        let index: usize = request.attr(RULE)?.parse().ok()?;
+        self.0.rules().get(index)
+    }
+}
+
+fn tell(rule: &Rule) {
+    if let Some(lifetimes) = &rule.lifetimes {
+        cache::store(lifetimes);
+        cache::store_only(&rule.status);
+    }
+    if !rule.tags.is_empty() {
+        cache::tag(&rule.tags);
+    }
+    if matches!(rule.body, BodyKey::Whole) {
+        cache::key_body();
     }
 }
 

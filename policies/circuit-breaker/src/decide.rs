@@ -1,72 +1,63 @@
 //! The pure part: which breaker an attempt falls under, what counts as a failure, and what a refused caller is told.
 
+use std::borrow::Cow;
+
+use guest_sdk::matching::check_token;
+use guest_sdk::settings::{Node, Table, digits, quoted};
 use guest_sdk::{ConfigError, LocalResponse, Period, Problem, RequestView, StatusSet};
-use serde::Deserialize;
 
 /// A rule per kind of upstream; more than this is a mistake, and the first that fits is searched for at every attempt.
 pub const MAX_RULES: usize = 64;
 /// What the host takes.
 const MAX_SPAN: Period = Period::from_secs(3600);
 const MIN_WINDOW: Period = Period::from_millis(10);
-const MAX_PROBES: u32 = 1000;
+const MIN_SPAN: Period = Period::from_millis(1);
+const MAX_PROBES: u64 = 1000;
 const MAX_NAME_BYTES: usize = 64;
+/// What the host takes of statuses and of names of errors.
+const MAX_RANGES: usize = 16;
+const MAX_ERRORS: usize = 32;
+/// What the host takes of a response that a policy made up.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// `code` in the body of a refusal.
 pub const OPEN: &str = "circuit-breaker/open";
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Settings {
-    breakers: Vec<RawRule>,
+const KEYS: &[&str] = &[
+    "failure-rate",
+    "failure-status",
+    "fallback",
+    "ignore-errors",
+    "min-calls",
+    "name",
+    "open-for",
+    "per-route",
+    "probes",
+    "route",
+    "slow-call",
+    "slow-rate",
+    "upstream",
+    "when-open",
+    "window",
+];
+const FALLBACK_KEYS: &[&str] = &["body", "header", "status"];
+
+/// What a caller gets while the breaker is open.
+#[derive(Debug)]
+pub enum WhenOpen {
+    /// 503 with Retry-After.
+    Refuse,
+    /// A stored response that may still be used stale, else 503: the host decides.
+    Stale,
+    Answer(Fallback),
 }
 
-impl Default for Settings {
-    /// One rule for every upstream.
-    fn default() -> Self {
-        Self {
-            breakers: vec![RawRule::default()],
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawRule {
-    name: Option<String>,
-    #[serde(deserialize_with = "guest_sdk::matching::one_or_many")]
-    upstream: Vec<String>,
-    #[serde(deserialize_with = "guest_sdk::matching::one_or_many")]
-    route: Vec<String>,
-    per_route: bool,
-    window: Period,
-    min_calls: u32,
-    failure_rate: f32,
-    slow_call: Option<Period>,
-    slow_rate: f32,
-    open_for: Period,
-    probes: u32,
-    failure_status: Option<StatusSet>,
-    ignore_errors: Vec<String>,
-}
-
-impl Default for RawRule {
-    fn default() -> Self {
-        Self {
-            name: None,
-            upstream: vec!["*".to_owned()],
-            route: Vec::new(),
-            per_route: false,
-            window: Period::from_secs(10),
-            min_calls: 20,
-            failure_rate: 0.5,
-            slow_call: None,
-            slow_rate: 0.0,
-            open_for: Period::from_secs(5),
-            probes: 3,
-            failure_status: None,
-            ignore_errors: Vec::new(),
-        }
-    }
+/// A fixed answer in place of the upstream's.
+#[derive(Debug)]
+pub struct Fallback {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
 }
 
 /// One rule, checked.
@@ -88,6 +79,7 @@ pub struct Rule {
     /// Empty: 500 and above.
     pub failure_status: StatusSet,
     pub ignore_errors: Vec<String>,
+    pub when_open: WhenOpen,
 }
 
 /// The settings, checked.
@@ -97,19 +89,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn new(settings: Settings) -> Result<Self, ConfigError> {
-        let count = settings.breakers.len();
-        if count == 0 || count > MAX_RULES {
-            let problem = format!("{count} rules; from 1 to {MAX_RULES} are taken");
-            return Err(ConfigError::at("breakers", problem));
-        }
-        let mut rules: Vec<Rule> = Vec::with_capacity(count);
-        for (index, raw) in settings.breakers.into_iter().enumerate() {
-            let inside = |error: ConfigError| error.inside(&format!("breakers[{index}]"));
-            let rule = Rule::new(raw, index).map_err(inside)?;
+    pub fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let table = node.table(&["breakers"])?;
+        let mut rules: Vec<Rule> = Vec::new();
+        let Some(list) = table.at("breakers") else {
+            // One rule for every upstream.
+            rules.push(settings_of_none()?);
+            return Ok(Self { rules });
+        };
+        for (index, node) in list.list_of(1, MAX_RULES)?.iter().enumerate() {
+            let rule = Rule::read(&node.table(KEYS)?, index)?;
             if rules.iter().any(|other| other.name == rule.name) {
-                let problem = format!("{:?} is the name of another rule", rule.name);
-                return Err(inside(ConfigError::at("name", problem)));
+                let problem = quoted(&rule.name) + " is the name of another rule";
+                return Err(node.inside(ConfigError::at("name", problem)));
             }
             rules.push(rule);
         }
@@ -121,11 +113,11 @@ impl Plan {
     }
 
     /// The first rule that fits, and the key that this attempt is counted under.
-    pub fn breaker_of(
+    pub fn breaker_of<'u>(
         &self,
-        upstream: &str,
+        upstream: &'u str,
         request: &impl RequestView,
-    ) -> Option<(usize, String)> {
+    ) -> Option<(usize, Cow<'u, str>)> {
         let fits = |rule: &Rule| {
             named(&rule.upstreams, upstream)
                 && (rule.routes.is_empty() || named(&rule.routes, &request.info().route))
@@ -133,11 +125,15 @@ impl Plan {
         let index = self.rules.iter().position(fits)?;
         let key = match self.rules[index].per_route {
             // the route second: names of upstreams hold no space
-            true => format!("{upstream} {}", request.info().route),
-            false => upstream.to_owned(),
+            true => Cow::Owned([upstream, " ", &request.info().route].concat()),
+            false => Cow::Borrowed(upstream),
         };
         Some((index, key))
     }
+}
+
+fn settings_of_none() -> Result<Rule, ConfigError> {
+    guest_sdk::settings::read("{}", |node| Rule::read(&node.table(KEYS)?, 0))
 }
 
 fn named(names: &[String], name: &str) -> bool {
@@ -145,42 +141,44 @@ fn named(names: &[String], name: &str) -> bool {
 }
 
 impl Rule {
-    fn new(raw: RawRule, index: usize) -> Result<Self, ConfigError> {
-        check_numbers(&raw)?;
-        if raw.upstream.is_empty() || raw.upstream.iter().any(String::is_empty) {
+    fn read(table: &Table<'_>, index: usize) -> Result<Self, ConfigError> {
+        let upstreams = table
+            .read("upstream", Node::texts)?
+            .unwrap_or_else(|| vec!["*".to_owned()]);
+        if upstreams.is_empty() || upstreams.iter().any(String::is_empty) {
             let problem = "name the upstreams this rule is for, or \"*\" for all";
-            return Err(ConfigError::at("upstream", problem));
+            return Err(table.wrong("upstream", problem));
         }
-        let name = raw
-            .name
-            .unwrap_or_else(|| match (&raw.upstream[..], &raw.route[..]) {
-                ([one], []) if one != "*" => one.clone(),
-                _ => format!("rule-{index}"),
-            });
-        if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            let problem = format!("{name:?} is no name; it has 1 to {MAX_NAME_BYTES} bytes");
-            return Err(ConfigError::at("name", problem));
-        }
-        if let Some(error) = raw.ignore_errors.iter().find(|error| !is_error_name(error)) {
-            let problem = format!(
-                "{error:?} is no name of an error; they are those of RFC 9209, such as \"connection_timeout\""
-            );
-            return Err(ConfigError::at("ignore-errors", problem));
-        }
+        let routes = table.read("route", Node::texts)?.unwrap_or_default();
+        let span = |node: &Node<'_>| node.period_within(MIN_SPAN, MAX_SPAN);
+        let slow_call = table.read("slow-call", span)?;
+        let slow_rate = table.read("slow-rate", Node::share)?.unwrap_or(0.0);
+        let failure_rate = table.read("failure-rate", Node::share)?.unwrap_or(0.5);
+        check_rates(table, failure_rate, slow_rate, slow_call)?;
+        let window = table.read("window", |node| node.period_within(MIN_WINDOW, MAX_SPAN))?;
+        let min_calls = table.read("min-calls", |node| node.whole(1, u64::from(u32::MAX)))?;
+        let probes = table.read("probes", |node| node.whole(1, MAX_PROBES))?;
         Ok(Self {
-            name,
-            window: raw.window,
-            min_calls: raw.min_calls,
-            failure_rate: raw.failure_rate,
-            slow_call: raw.slow_call.unwrap_or_default(),
-            slow_rate: raw.slow_rate,
-            open_for: raw.open_for,
-            probes: raw.probes,
-            upstreams: raw.upstream,
-            routes: raw.route,
-            per_route: raw.per_route,
-            failure_status: raw.failure_status.unwrap_or_default(),
-            ignore_errors: raw.ignore_errors,
+            name: name(table, index, &upstreams, &routes)?,
+            window: window.unwrap_or(Period::from_secs(10)),
+            min_calls: min_calls.map_or(20, |calls| calls as u32),
+            failure_rate,
+            slow_call: slow_call.unwrap_or_default(),
+            slow_rate,
+            open_for: table
+                .read("open-for", span)?
+                .unwrap_or(Period::from_secs(5)),
+            probes: probes.map_or(3, |probes| probes as u32),
+            upstreams,
+            routes,
+            per_route: table.read("per-route", Node::flag)?.unwrap_or(false),
+            failure_status: table
+                .read("failure-status", failure_status)?
+                .unwrap_or_default(),
+            ignore_errors: table
+                .read("ignore-errors", ignore_errors)?
+                .unwrap_or_default(),
+            when_open: WhenOpen::read(table)?,
         })
     }
 
@@ -190,65 +188,138 @@ impl Rule {
     }
 }
 
-fn check_numbers(raw: &RawRule) -> Result<(), ConfigError> {
-    let wrong = |key: &str, problem: &str| Err(ConfigError::at(key, problem));
-    if raw.window < MIN_WINDOW || raw.window > MAX_SPAN {
-        return wrong("window", "must be from \"10ms\" to \"1h\"");
+fn name(
+    table: &Table<'_>,
+    index: usize,
+    upstreams: &[String],
+    routes: &[String],
+) -> Result<String, ConfigError> {
+    let Some(name) = table.read("name", Node::name)? else {
+        return Ok(match (upstreams, routes) {
+            ([one], []) if one != "*" => one.clone(),
+            _ => "rule-".to_owned() + &digits(index as u64),
+        });
+    };
+    if name.len() > MAX_NAME_BYTES {
+        return Err(table.wrong("name", "must be 1 to 64 bytes"));
     }
-    if raw.open_for.is_zero() || raw.open_for > MAX_SPAN {
-        return wrong("open-for", "must be longer than \"0s\" and at most \"1h\"");
+    Ok(name)
+}
+
+fn failure_status(node: &Node<'_>) -> Result<StatusSet, ConfigError> {
+    let statuses = node.statuses()?;
+    if statuses.ranges().len() > MAX_RANGES {
+        return Err(node.wrong("has more than 16 statuses or ranges of them"));
     }
-    if raw.min_calls == 0 {
-        return wrong("min-calls", "must be at least 1");
+    Ok(statuses)
+}
+
+fn ignore_errors(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    let errors = node.texts()?;
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit();
+    let is_name =
+        |error: &String| (1..=MAX_NAME_BYTES).contains(&error.len()) && error.bytes().all(letter);
+    if let Some(error) = errors.iter().find(|error| !is_name(error)) {
+        let problem =
+            " is no name of an error; they are those of RFC 9209, such as \"connection_timeout\"";
+        return Err(node.wrong(quoted(error) + problem));
     }
-    if raw.probes == 0 || raw.probes > MAX_PROBES {
-        return wrong("probes", "must be from 1 to 1000");
+    if errors.len() > MAX_ERRORS {
+        return Err(node.wrong("has more than 32 names"));
     }
-    for (key, rate) in [
-        ("failure-rate", raw.failure_rate),
-        ("slow-rate", raw.slow_rate),
-    ] {
-        if !(0.0..=1.0).contains(&rate) {
-            return wrong(key, "must be from 0 (not looked at) to 1 (all of them)");
+    Ok(errors)
+}
+
+fn check_rates(
+    table: &Table<'_>,
+    failure_rate: f32,
+    slow_rate: f32,
+    slow_call: Option<Period>,
+) -> Result<(), ConfigError> {
+    if failure_rate == 0.0 && slow_rate == 0.0 {
+        let problem = "with a slow-rate of 0 too, this breaker could never open";
+        return Err(table.wrong("failure-rate", problem));
+    }
+    match (slow_call, slow_rate > 0.0) {
+        (None, true) => {
+            let problem = "a slow-rate needs it: from which time on is a call slow?";
+            Err(table.wrong("slow-call", problem))
         }
-    }
-    if raw.failure_rate == 0.0 && raw.slow_rate == 0.0 {
-        return wrong(
-            "failure-rate",
-            "with a slow-rate of 0 too, this breaker could never open",
-        );
-    }
-    match (raw.slow_call, raw.slow_rate > 0.0) {
-        (None, true) => wrong(
-            "slow-call",
-            "a slow-rate needs it: from which time on is a call slow?",
-        ),
-        (Some(_), false) => wrong(
-            "slow-rate",
-            "a slow-call needs it: how large a share of slow calls is too much?",
-        ),
-        (Some(period), true) if period.is_zero() => {
-            wrong("slow-call", "must be longer than \"0s\"")
+        (Some(_), false) => {
+            let problem = "a slow-call needs it: how large a share of slow calls is too much?";
+            Err(table.wrong("slow-rate", problem))
         }
-        _ => Ok(()),
+        (Some(_), true) | (None, false) => Ok(()),
     }
 }
 
-fn is_error_name(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+impl WhenOpen {
+    fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+        let stale = table.read("when-open", |node| {
+            node.choice(&[("refuse", false), ("stale", true)])
+        })?;
+        match (table.read("fallback", Fallback::read)?, stale) {
+            (Some(_), Some(true)) => Err(table.wrong(
+                "fallback",
+                "does not go with when-open = \"stale\"; remove one of the two",
+            )),
+            (Some(fallback), _) => Ok(Self::Answer(fallback)),
+            (None, Some(true)) => Ok(Self::Stale),
+            (None, _) => Ok(Self::Refuse),
+        }
+    }
+}
+
+impl Fallback {
+    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let table = node.table(FALLBACK_KEYS)?;
+        let body = table
+            .read("body", |node| node.text().map(str::to_owned))?
+            .unwrap_or_default();
+        if body.len() > MAX_BODY_BYTES {
+            return Err(table.wrong("body", "has more than 65536 bytes"));
+        }
+        let mut headers = Vec::new();
+        for (name, value) in table.read("header", Node::members)?.unwrap_or_default() {
+            check_token(name).map_err(|problem| value.wrong(problem))?;
+            headers.push((name.to_ascii_lowercase(), value.name()?));
+        }
+        Ok(Self {
+            status: table
+                .read("status", |node| node.whole(200, 599))?
+                .map_or(503, |status| status as u16),
+            headers,
+            body,
+        })
+    }
+
+    pub fn response(&self, wait_ms: u64) -> LocalResponse {
+        let mut response = LocalResponse::new(self.status).body(self.body.as_bytes());
+        response.headers.clone_from(&self.headers);
+        if self.status < 500 || response.header("retry-after").is_some() {
+            return response;
+        }
+        response.with("retry-after", digits(seconds(wait_ms)))
+    }
+}
+
+fn seconds(wait_ms: u64) -> u64 {
+    Period::from_millis(wait_ms).seconds_up().max(1)
 }
 
 /// The answer while a breaker is open.
 pub fn refusal(wait_ms: u64) -> LocalResponse {
-    let seconds = Period::from_millis(wait_ms).seconds_up().max(1);
+    let seconds = digits(seconds(wait_ms));
+    let detail = [
+        "The service behind this address fails and is left alone for now. Try again in ",
+        &seconds,
+        " s.",
+    ];
     Problem::new(503, "Service unavailable")
-        .detail(&format!("The service behind this address fails and is left alone for now. Try again in {seconds} s."))
+        .detail(&detail.concat())
         .member("code", OPEN)
         .into_response()
-        .with("retry-after", seconds.to_string())
+        .with("retry-after", seconds)
 }
 
 #[cfg(test)]

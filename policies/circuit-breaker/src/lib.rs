@@ -2,10 +2,10 @@
 
 pub mod decide;
 
-use decide::{Plan, Settings};
+use decide::{Plan, WhenOpen};
 use guest_sdk::attempt::{Attempt, Choice};
 use guest_sdk::breakers::{self, Admission, Breaker, Spec};
-use guest_sdk::{ConfigError, Policy, Request};
+use guest_sdk::{ConfigError, Policy, Request, settings};
 
 struct CircuitBreaker {
     plan: Plan,
@@ -13,12 +13,18 @@ struct CircuitBreaker {
     breakers: Vec<Breaker>,
 }
 
-impl Policy for CircuitBreaker {
-    type Config = Settings;
+impl settings::Settings for Plan {
+    fn from_json(text: &str) -> Result<Self, ConfigError> {
+        settings::read(text, Plan::read)
+    }
+}
 
-    fn configure(settings: Settings) -> Result<Self, ConfigError> {
-        let plan = Plan::new(settings)?;
-        let define = |(index, rule): (usize, &decide::Rule)| {
+impl Policy for CircuitBreaker {
+    type Config = Plan;
+
+    fn configure(plan: Plan) -> Result<Self, ConfigError> {
+        let mut breakers = Vec::with_capacity(plan.rules().len());
+        for rule in plan.rules() {
             let spec = Spec {
                 window: rule.window.millis(),
                 min_calls: rule.min_calls,
@@ -28,18 +34,13 @@ impl Policy for CircuitBreaker {
                 open_for: rule.open_for.millis(),
                 probes: rule.probes,
             };
-            let breaker = breakers::define(&format!("breakers[{index}]"), &rule.name, spec)?;
+            let key = settings::element("breakers", breakers.len());
+            let breaker = breakers::define(&key, &rule.name, spec)?;
             if rule.counts_its_own_way() {
                 breaker.count(&rule.failure_status.ranges(), &rule.ignore_errors);
             }
-            Ok::<_, ConfigError>(breaker)
-        };
-        let breakers = plan
-            .rules()
-            .iter()
-            .enumerate()
-            .map(define)
-            .collect::<Result<_, _>>()?;
+            breakers.push(breaker);
+        }
         Ok(Self { plan, breakers })
     }
 
@@ -49,7 +50,11 @@ impl Policy for CircuitBreaker {
         };
         match self.breakers[index].admit(&key) {
             Admission::Pass | Admission::Probe => Choice::Default,
-            Admission::Refuse(wait_ms) => Choice::Respond(decide::refusal(wait_ms)),
+            Admission::Refuse(wait_ms) => match &self.plan.rules()[index].when_open {
+                WhenOpen::Refuse => Choice::Respond(decide::refusal(wait_ms)),
+                WhenOpen::Stale => Choice::GiveUp,
+                WhenOpen::Answer(fallback) => Choice::Respond(fallback.response(wait_ms)),
+            },
         }
     }
 }

@@ -1,83 +1,80 @@
-//! The pure part: which limits a request is charged to, under which keys, and what the caller is told.
+//! The pure part: which limits a request is charged to, under which keys. What the caller is told is in `fields`, what its tokens
+//! cost in `tokens`.
 //!
 //! Invariants: one request is charged to each limit at most once; two callers never share a key because of how their names are
 //! written; a key has a bounded length whatever a client sends.
 
+mod fields;
 mod key;
+pub mod tokens;
 
-use guest_sdk::limits::Verdict;
 use guest_sdk::matching::Match;
-use guest_sdk::{ConfigError, LocalResponse, Period, Problem, RequestView};
-use serde::Deserialize;
+use guest_sdk::settings::{Node, Table, digits};
+use guest_sdk::{ConfigError, Period, RequestView};
 
-use key::{Key, OnMissing};
+use fields::Headers;
+pub use fields::{CROWDED, DEGRADED, REFUSED, REFUSED_DEGRADED, crowded};
+use key::Key;
 
 /// Each limit is one more key in the host's one atomic decision; nobody reads a list of more than a few.
 pub const MAX_LIMITS: usize = 16;
+/// Of tokens. What they were charged is noted in an exchange attribute, which holds 4096 bytes.
+const MAX_TOKEN_LIMITS: usize = 4;
+/// What the host takes for one exchange.
+pub const MAX_GATES: usize = 8;
 /// Enough for any real rate, and far from where sums of counters overflow.
 pub const MAX_QUOTA: u64 = 1_000_000_000;
 /// What the host takes: a month.
 const MAX_PER: Period = Period::from_secs(31 * 86_400);
+const MIN_PER: Period = Period::from_millis(1);
 const MAX_NAME_BYTES: usize = 64;
-/// Of `u64::MAX`.
-const MAX_DIGITS: usize = 20;
-/// An item of the fields is seldom longer; a longer one makes the text grow.
-const ITEM_BYTES: usize = 48;
 
-/// `reason` of a refusal.
-pub const REFUSED: &str = "rate-limit/refused";
+const KEYS: &[&str] = &["headers", "in-flight", "limits"];
+const LIMIT_KEYS: &[&str] = &[
+    "algorithm",
+    "burst",
+    "cost",
+    "ipv4-prefix",
+    "ipv6-prefix",
+    "key",
+    "limit",
+    "match",
+    "name",
+    "on-missing",
+    "per",
+    "reserve",
+    "unit",
+];
+const GATE_KEYS: &[&str] = &[
+    "ipv4-prefix",
+    "ipv6-prefix",
+    "key",
+    "limit",
+    "match",
+    "name",
+    "on-missing",
+];
 
-/// The problem type of draft-ietf-httpapi-ratelimit-headers for a quota that is used up.
-const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Settings {
-    limits: Vec<RawLimit>,
-    #[serde(default)]
-    headers: Headers,
-}
-
-/// On which responses the fields `RateLimit` and `RateLimit-Policy` are sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Headers {
-    #[default]
-    Refused,
-    Always,
-    Never,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawLimit {
-    name: String,
-    limit: u64,
-    per: Period,
-    burst: Option<u64>,
-    #[serde(default)]
-    algorithm: Algorithm,
-    #[serde(deserialize_with = "guest_sdk::matching::one_or_many")]
-    key: Vec<String>,
-    #[serde(default)]
-    on_missing: OnMissing,
-    #[serde(default)]
-    r#match: Match,
-    #[serde(default = "one")]
-    cost: u64,
-}
-
-fn one() -> u64 {
-    1
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    #[default]
     Gcra,
     SlidingWindow,
     FixedWindow,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Requests,
+    /// Of an LLM's prompt and completion.
+    Tokens,
+}
+
+/// Whom a limit or a gate is for.
+#[derive(Debug)]
+struct Callers {
+    key: Key,
+    matches: Match,
 }
 
 /// One limit, checked.
@@ -88,16 +85,25 @@ pub struct Limit {
     pub per: Period,
     pub burst: u64,
     pub algorithm: Algorithm,
-    key: Key,
-    matches: Match,
+    unit: Unit,
+    callers: Callers,
+    /// Of a request; with tokens, what is set aside for the answer.
     cost: u64,
     /// Its item of `RateLimit-Policy`, and the beginning of its item of `RateLimit`: the same on every response, so written once.
     policy_item: String,
     standing_start: String,
 }
 
+/// How many may be on their way at once.
+#[derive(Debug)]
+pub struct InFlight {
+    pub name: String,
+    pub limit: u32,
+    callers: Callers,
+}
+
 /// What one request takes from one limit.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
     /// Its place in [`Plan::limits`].
     pub limit: usize,
@@ -109,33 +115,38 @@ pub struct Charge {
 #[derive(Debug)]
 pub struct Plan {
     limits: Vec<Limit>,
+    gates: Vec<InFlight>,
     headers: Headers,
+    any_tokens: bool,
+    attr: String,
 }
 
 impl Plan {
-    pub fn new(settings: Settings) -> Result<Self, ConfigError> {
-        let count = settings.limits.len();
-        if count == 0 || count > MAX_LIMITS {
-            return Err(ConfigError::at(
-                "limits",
-                format!("{count} limits; from 1 to {MAX_LIMITS} are taken"),
-            ));
+    pub fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let table = node.table(KEYS)?;
+        let limits = named(&table, "limits", MAX_LIMITS, Limit::read, |limit| {
+            &limit.name
+        })?;
+        let gates = named(&table, "in-flight", MAX_GATES, InFlight::read, |gate| {
+            &gate.name
+        })?;
+        let of_tokens = limits.iter().filter(|limit| limit.unit == Unit::Tokens);
+        if of_tokens.count() > MAX_TOKEN_LIMITS {
+            return Err(table.wrong("limits", "has more than 4 limits of tokens"));
         }
-        let mut limits: Vec<Limit> = Vec::with_capacity(count);
-        for (index, raw) in settings.limits.into_iter().enumerate() {
-            let inside = |error: ConfigError| error.inside(&format!("limits[{index}]"));
-            let limit = Limit::new(raw).map_err(inside)?;
-            if limits.iter().any(|other| other.name == limit.name) {
-                return Err(inside(ConfigError::at(
-                    "name",
-                    format!("{:?} is the name of another limit", limit.name),
-                )));
-            }
-            limits.push(limit);
-        }
+        let first = limits.first().map(|limit| &limit.name);
+        let Some(first) = first.or(gates.first().map(|gate| &gate.name)) else {
+            return Err(table.wrong("limits", "is missing: there is nothing to limit"));
+        };
         Ok(Self {
+            // two policies of this kind on one route keep their notes apart
+            attr: ["rate-limit.", first].concat(),
+            any_tokens: limits.iter().any(|limit| limit.unit == Unit::Tokens),
+            headers: table
+                .read("headers", Headers::read)?
+                .unwrap_or(Headers::Refused),
             limits,
-            headers: settings.headers,
+            gates,
         })
     }
 
@@ -143,180 +154,180 @@ impl Plan {
         &self.limits
     }
 
-    /// What this request takes, from every limit that is for it.
-    pub fn charges(&self, request: &impl RequestView) -> Vec<Charge> {
-        let for_it = self
-            .limits
-            .iter()
-            .enumerate()
-            .filter(|(_, limit)| limit.matches.matches(request));
-        for_it
-            .filter_map(|(index, limit)| {
-                let key = limit.key.of(request)?;
-                Some(Charge {
+    pub fn gates(&self) -> &[InFlight] {
+        &self.gates
+    }
+
+    /// What this request takes, from every limit of this unit that is for it.
+    pub fn charges(&self, request: &impl RequestView, unit: Unit) -> Vec<Charge> {
+        let mut charges = Vec::with_capacity(self.limits.len());
+        for (index, limit) in self.limits.iter().enumerate() {
+            if limit.unit == unit
+                && let Some(key) = limit.callers.key(request)
+            {
+                charges.push(Charge {
                     limit: index,
                     key,
                     cost: limit.cost,
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        charges
+    }
+
+    /// Whether a limit of tokens is for this request, so that its body must be looked at.
+    pub fn counts_tokens(&self, request: &impl RequestView) -> bool {
+        self.any_tokens
+            && self
+                .limits
+                .iter()
+                .any(|limit| limit.unit == Unit::Tokens && limit.callers.matches.matches(request))
+    }
+
+    /// What a request with so many tokens in its prompt is charged before it is answered: never more than can be taken at once,
+    /// or it could never pass.
+    pub fn estimate(&self, limit: usize, prompt: u64) -> u64 {
+        let limit = &self.limits[limit];
+        prompt.saturating_add(limit.cost).clamp(1, limit.burst)
     }
 
     pub fn tells_always(&self) -> bool {
         self.headers == Headers::Always
     }
 
-    /// `RateLimit-Policy` and `RateLimit`. `standing` is in the order of `charges`.
-    pub fn fields(&self, charges: &[Charge], standing: &[Verdict]) -> (String, String) {
-        let mut policy = String::with_capacity(charges.len() * ITEM_BYTES);
-        let mut now = String::with_capacity(charges.len() * ITEM_BYTES);
-        self.push_policy(&mut policy, charges);
-        self.push_standing(&mut now, charges, standing);
-        (policy, now)
-    }
-
-    /// The answer to a caller who is over a limit.
-    pub fn refusal(
-        &self,
-        tightest: &Verdict,
-        charges: &[Charge],
-        standing: &[Verdict],
-    ) -> LocalResponse {
-        let seconds = Period::from_millis(tightest.retry_after)
-            .seconds_up()
-            .max(1);
-        let violated: Vec<&str> = charges
-            .iter()
-            .zip(standing)
-            .filter(|(charge, standing)| !standing.allowed || standing.remaining < charge.cost)
-            .map(|(charge, _)| self.limits[charge.limit].name.as_str())
-            .collect();
-        let response = Problem::new(429, "Too many requests")
-            .kind(QUOTA_EXCEEDED)
-            .detail(&format!(
-                "The limit for this caller is used up. Try again in {seconds} s."
-            ))
-            .member("violated-policies", violated)
-            .into_response()
-            .with("retry-after", seconds.to_string());
-        match self.headers {
-            Headers::Never => response,
-            Headers::Refused | Headers::Always => {
-                let (policy, now) = self.fields(charges, standing);
-                response
-                    .with("ratelimit-policy", policy)
-                    .with("ratelimit", now)
-            }
-        }
-    }
-
-    /// `"per-client";q=100;w=60`: the quota and its window in seconds.
-    fn push_policy(&self, field: &mut String, charges: &[Charge]) {
-        for (nth, charge) in charges.iter().enumerate() {
-            if nth > 0 {
-                field.push_str(", ");
-            }
-            field.push_str(&self.limits[charge.limit].policy_item);
-        }
-    }
-
-    /// `"per-client";r=50;t=30`: what remains, and in how many seconds the quota is whole again.
-    fn push_standing(&self, field: &mut String, charges: &[Charge], standing: &[Verdict]) {
-        for (nth, (charge, verdict)) in charges.iter().zip(standing).enumerate() {
-            if nth > 0 {
-                field.push_str(", ");
-            }
-            field.push_str(&self.limits[charge.limit].standing_start);
-            push_number(field, verdict.remaining);
-            field.push_str(";t=");
-            push_number(field, Period::from_millis(verdict.reset).seconds_up());
-        }
+    /// The exchange attribute that carries what was charged to the exchange's end.
+    pub fn attr(&self) -> &str {
+        &self.attr
     }
 }
 
-/// Plain digits, without the formatting machinery: this runs on every request.
-fn push_number(text: &mut String, mut number: u64) {
-    let mut digits = [0u8; MAX_DIGITS];
-    let mut at = MAX_DIGITS;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+impl Callers {
+    fn read(table: &Table<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            key: Key::read(table)?,
+            matches: table.read("match", Match::read)?.unwrap_or_default(),
+        })
     }
-    text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
+
+    /// None: it is not for this request.
+    fn key(&self, request: &impl RequestView) -> Option<String> {
+        self.matches
+            .matches(request)
+            .then(|| self.key.of(request))?
+    }
+}
+
+impl InFlight {
+    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let table = node.table(GATE_KEYS)?;
+        Ok(Self {
+            name: name(&table)?,
+            limit: table.need("limit")?.whole(1, u64::from(u32::MAX))? as u32,
+            callers: Callers::read(&table)?,
+        })
+    }
+
+    /// None: the gate is not for this request.
+    pub fn key(&self, request: &impl RequestView) -> Option<String> {
+        self.callers.key(request)
+    }
 }
 
 impl Limit {
-    fn new(raw: RawLimit) -> Result<Self, ConfigError> {
-        check_name(&raw.name)?;
-        check_quota("limit", raw.limit)?;
-        if raw.per.is_zero() || raw.per > MAX_PER {
-            return Err(ConfigError::at(
-                "per",
-                "must be longer than \"0s\" and at most \"31d\"",
-            ));
+    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let table = node.table(LIMIT_KEYS)?;
+        let name = name(&table)?;
+        let quota = |node: &Node<'_>| node.whole(1, MAX_QUOTA);
+        let limit = quota(&table.need("limit")?)?;
+        let per = table.need("per")?.period_within(MIN_PER, MAX_PER)?;
+        let algorithm = table
+            .read("algorithm", algorithm)?
+            .unwrap_or(Algorithm::Gcra);
+        let unit = table.read("unit", unit)?.unwrap_or(Unit::Requests);
+        let burst = match table.read("burst", quota)? {
+            Some(_) if algorithm != Algorithm::Gcra => {
+                let problem = "only the algorithm \"gcra\" has a burst; remove it";
+                return Err(table.wrong("burst", problem));
+            }
+            burst => burst.unwrap_or(limit),
+        };
+        let (taken, other, least) = match unit {
+            Unit::Requests => ("cost", "reserve", 1),
+            Unit::Tokens => ("reserve", "cost", 0),
+        };
+        if table.at(other).is_some() {
+            let problem = ["goes with the other unit; here it is `", taken, "`"].concat();
+            return Err(table.wrong(other, problem));
         }
-        if raw.burst.is_some() && raw.algorithm != Algorithm::Gcra {
-            return Err(ConfigError::at(
-                "burst",
-                "only the algorithm \"gcra\" has a burst; remove it",
-            ));
-        }
-        let burst = raw.burst.unwrap_or(raw.limit);
-        check_quota("burst", burst)?;
-        if raw.cost == 0 || raw.cost > burst {
-            let problem = format!(
-                "{} can never be taken: from 1 to {burst} at once are possible here",
-                raw.cost
-            );
-            return Err(ConfigError::at("cost", problem));
-        }
+        let cost = table
+            .read(taken, |node| node.whole(least, burst))?
+            .unwrap_or(least);
+        let window = digits(per.seconds_up());
+        let counted = if unit == Unit::Tokens {
+            ";qu=\"tokens\""
+        } else {
+            ""
+        };
+        let quota = digits(limit);
         Ok(Self {
-            key: Key::parse(&raw.key, raw.on_missing)?,
-            matches: raw
-                .r#match
-                .checked()
-                .map_err(|error| error.inside("match"))?,
-            policy_item: format!(
-                "\"{}\";q={};w={}",
-                raw.name,
-                raw.limit,
-                raw.per.seconds_up()
-            ),
-            standing_start: format!("\"{}\";r=", raw.name),
-            name: raw.name,
-            limit: raw.limit,
-            per: raw.per,
+            policy_item: ["\"", &name, "\";q=", &quota, counted, ";w=", &window].concat(),
+            standing_start: ["\"", &name, "\";r="].concat(),
+            callers: Callers::read(&table)?,
+            name,
+            limit,
+            per,
             burst,
-            algorithm: raw.algorithm,
-            cost: raw.cost,
+            algorithm,
+            unit,
+            cost,
         })
     }
 }
 
-/// It stands in a header as a quoted string: only characters that need no escape there.
-fn check_name(name: &str) -> Result<(), ConfigError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(allowed) {
-        let problem = format!(
-            "{name:?} is no name; it has 1 to {MAX_NAME_BYTES} letters, digits, \"-\", \"_\" or \".\""
-        );
-        return Err(ConfigError::at("name", problem));
-    }
-    Ok(())
+fn algorithm(node: &Node<'_>) -> Result<Algorithm, ConfigError> {
+    node.choice(&[
+        ("gcra", Algorithm::Gcra),
+        ("sliding-window", Algorithm::SlidingWindow),
+        ("fixed-window", Algorithm::FixedWindow),
+    ])
 }
 
-fn check_quota(key: &str, quota: u64) -> Result<(), ConfigError> {
-    if quota == 0 || quota > MAX_QUOTA {
-        return Err(ConfigError::at(
-            key,
-            format!("{quota} is out of range; from 1 to {MAX_QUOTA} are taken"),
-        ));
+fn unit(node: &Node<'_>) -> Result<Unit, ConfigError> {
+    node.choice(&[("requests", Unit::Requests), ("tokens", Unit::Tokens)])
+}
+
+/// A list whose items have names of their own. Not given: empty.
+fn named<T>(
+    table: &Table<'_>,
+    key: &'static str,
+    max: usize,
+    read: impl Fn(&Node<'_>) -> Result<T, ConfigError>,
+    name: impl Fn(&T) -> &String,
+) -> Result<Vec<T>, ConfigError> {
+    let mut items: Vec<T> = Vec::new();
+    let Some(list) = table.at(key) else {
+        return Ok(items);
+    };
+    for node in list.list_of(1, max)? {
+        let item = read(&node)?;
+        if items.iter().any(|other| name(other) == name(&item)) {
+            let problem = ConfigError::at("name", "is the name of another one, too");
+            return Err(node.inside(problem));
+        }
+        items.push(item);
     }
-    Ok(())
+    Ok(items)
+}
+
+/// It stands in a header as a quoted string: only characters that need no escape there.
+fn name(table: &Table<'_>) -> Result<String, ConfigError> {
+    let name = table.need("name")?.text()?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(allowed) {
+        let problem = "must be 1 to 64 letters, digits, \"-\", \"_\" or \".\"";
+        return Err(table.wrong("name", problem));
+    }
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]

@@ -2,22 +2,33 @@
 
 pub mod decide;
 
-use decide::{Charge, Plan, Settings};
-use guest_sdk::limits::{self, Algorithm, Limiter, Share, Spec, Verdict};
-use guest_sdk::{ConfigError, Decision, Policy, Request};
+use decide::tokens::{self, Note};
+use decide::{Charge, Plan, Unit};
+use guest_sdk::limits::{self, Algorithm, Gate, Limiter, Share, Spec, Verdict};
+use guest_sdk::{
+    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, Summary, llm, settings,
+};
 
 struct RateLimit {
     plan: Plan,
     /// One per limit of the plan, in its order.
     limiters: Vec<Limiter>,
+    /// One per gate of the plan, in its order.
+    gates: Vec<Gate>,
+}
+
+impl settings::Settings for Plan {
+    fn from_json(text: &str) -> Result<Self, ConfigError> {
+        settings::read(text, Plan::read)
+    }
 }
 
 impl Policy for RateLimit {
-    type Config = Settings;
+    type Config = Plan;
 
-    fn configure(settings: Settings) -> Result<Self, ConfigError> {
-        let plan = Plan::new(settings)?;
-        let define = |(index, limit): (usize, &decide::Limit)| {
+    fn configure(plan: Plan) -> Result<Self, ConfigError> {
+        let mut limiters = Vec::with_capacity(plan.limits().len());
+        for limit in plan.limits() {
             let spec = Spec {
                 algorithm: match limit.algorithm {
                     decide::Algorithm::Gcra => Algorithm::Gcra,
@@ -28,61 +39,112 @@ impl Policy for RateLimit {
                 per: limit.per.millis(),
                 burst: limit.burst,
             };
-            limits::define(&format!("limits[{index}]"), &limit.name, spec)
-        };
-        let limiters = plan
-            .limits()
-            .iter()
-            .enumerate()
-            .map(define)
-            .collect::<Result<_, _>>()?;
-        Ok(Self { plan, limiters })
+            let key = settings::element("limits", limiters.len());
+            limiters.push(limits::define(&key, &limit.name, spec)?);
+        }
+        let mut gates = Vec::with_capacity(plan.gates().len());
+        for gate in plan.gates() {
+            let key = settings::element("in-flight", gates.len());
+            gates.push(limits::define_gate(&key, &gate.name, gate.limit)?);
+        }
+        Ok(Self {
+            plan,
+            limiters,
+            gates,
+        })
     }
 
     fn on_request(&self, request: &mut Request) -> Decision {
-        let charges = self.plan.charges(request);
-        if charges.is_empty() {
-            return Decision::next();
+        for (gate, rule) in self.gates.iter().zip(self.plan.gates()) {
+            if let Some(key) = rule.key(request)
+                && !gate.enter(&key)
+            {
+                return Decision::respond(decide::crowded(&rule.name)).reason(decide::CROWDED);
+            }
         }
-        let tightest = self.take(&charges);
-        if !tightest.allowed {
-            let standing = self.standing(&charges, &tightest);
-            return Decision::respond(self.plan.refusal(&tightest, &charges, &standing))
-                .reason(decide::REFUSED);
+        let mut charges = self.plan.charges(request, Unit::Requests);
+        let decision = self.decide(&mut charges);
+        if decision.response().is_none() && self.plan.counts_tokens(request) {
+            return decision.body(BodyNeed::Whole);
         }
-        if !self.plan.tells_always() {
-            return Decision::next();
+        decision.done()
+    }
+
+    fn on_request_body(&self, request: &mut Request, _body: Vec<u8>) -> BodyDecision {
+        let Some(usage) = llm::usage_of() else {
+            return Decision::next().done().into();
+        };
+        let mut charges = self.plan.charges(request, Unit::Tokens);
+        for charge in &mut charges {
+            charge.cost = self.plan.estimate(charge.limit, usage.prompt);
         }
-        let standing = self.standing(&charges, &tightest);
-        let (policy, now) = self.plan.fields(&charges, &standing);
-        Decision::next()
-            .response_header("ratelimit-policy", policy)
-            .response_header("ratelimit", now)
+        let note = tokens::write(&charges);
+        let decision = self.decide(&mut charges);
+        if decision.response().is_some() || note.is_empty() {
+            return decision.done().into();
+        }
+        request.set_attr(self.plan.attr(), &note);
+        decision.into()
+    }
+
+    fn on_complete(&self, request: &Request, summary: &Summary) {
+        let Some(note) = request.attr(self.plan.attr()) else {
+            return;
+        };
+        let used = llm::usage_of();
+        for Note {
+            limit,
+            charged,
+            key,
+        } in tokens::read(&note)
+        {
+            let answered = summary.upstream.is_some();
+            let delta = tokens::correction(charged, used.as_ref(), answered);
+            if let Some(limiter) = self.limiters.get(limit).filter(|_| delta != 0) {
+                limiter.settle(key, delta);
+            }
+        }
     }
 }
 
 impl RateLimit {
-    fn take(&self, charges: &[Charge]) -> Verdict {
-        if let [charge] = charges {
-            return self.limiters[charge.limit].take(&charge.key, charge.cost);
+    /// Takes from every limit or from none, in one call. The keys of `charges` are moved out.
+    fn decide(&self, charges: &mut [Charge]) -> Decision {
+        if charges.is_empty() {
+            return Decision::next();
         }
-        let share = |charge: &Charge| Share {
-            limiter: &self.limiters[charge.limit],
-            key: charge.key.clone(),
-            cost: charge.cost,
+        let verdicts = self.take(charges);
+        let degraded = verdicts.iter().any(|verdict| verdict.degraded);
+        if verdicts.iter().any(|verdict| !verdict.allowed) {
+            let reason = if degraded {
+                decide::REFUSED_DEGRADED
+            } else {
+                decide::REFUSED
+            };
+            return Decision::respond(self.plan.refusal(charges, &verdicts)).reason(reason);
+        }
+        let decision = match degraded {
+            true => Decision::next().reason(decide::DEGRADED),
+            false => Decision::next(),
         };
-        limits::take_all(&charges.iter().map(share).collect::<Vec<_>>())
+        if !self.plan.tells_always() {
+            return decision;
+        }
+        decision
+            .response_header("ratelimit-policy", self.plan.policy_field(charges))
+            .response_header("ratelimit", self.plan.standing_field(charges, &verdicts))
     }
 
-    /// Where each limit stands after the decision. For a single one, the decision says it already.
-    fn standing(&self, charges: &[Charge], tightest: &Verdict) -> Vec<Verdict> {
-        match charges {
-            [_] => vec![*tightest],
-            several => several
-                .iter()
-                .map(|charge| self.limiters[charge.limit].peek(&charge.key))
-                .collect(),
+    fn take(&self, charges: &mut [Charge]) -> Vec<Verdict> {
+        if let [charge] = charges {
+            return vec![self.limiters[charge.limit].take(&charge.key, charge.cost)];
         }
+        let share = |charge: &mut Charge| Share {
+            limiter: &self.limiters[charge.limit],
+            key: std::mem::take(&mut charge.key),
+            cost: charge.cost,
+        };
+        limits::take_each(&charges.iter_mut().map(share).collect::<Vec<_>>())
     }
 }
 

@@ -2,15 +2,18 @@
 
 use guest_sdk::cache::Lifetimes;
 use guest_sdk::testing::FakeRequest;
-use guest_sdk::{Period, config};
+use guest_sdk::{ConfigError, Period, settings};
 use proptest::prelude::*;
 
-use super::{Plan, RequestStep, ResponseStep, Settings};
+use super::prompt::Prompt;
+use super::{BodyKey, Plan, RequestStep};
+
+fn read(json: &str) -> Result<Plan, ConfigError> {
+    settings::read(json, Plan::read)
+}
 
 fn plan(json: &str) -> Plan {
-    config::parse::<Settings>(json)
-        .and_then(Plan::new)
-        .expect("good settings")
+    read(json).expect("good settings")
 }
 
 fn rule(json: &str) -> Plan {
@@ -131,36 +134,54 @@ fn only_listed_statuses_and_types_are_stored() {
     let plan = rule(
         r#""stale-while-revalidate": "1m", "stale-if-error": "1h", "status": [200, "301-308"], "content-type": ["text/*", "application/json"]"#,
     );
-    let stored = ResponseStep::Store(Lifetimes {
+    let rule = &plan.rules()[0];
+    let lifetimes = Lifetimes {
         ttl: Period::from_secs(600),
         stale_while_revalidate: Period::from_secs(60),
         stale_if_error: Period::from_secs(3600),
-    });
-    let on = |status, content_type: Option<&str>| {
-        plan.on_response(0, status, || content_type.map(str::to_owned))
     };
-    assert_eq!(on(200, Some("text/html; charset=utf-8")), stored);
-    assert_eq!(on(301, Some("Application/JSON")), stored);
-    assert_eq!(on(200, Some("image/png")), ResponseStep::NoStore);
-    assert_eq!(on(200, None), ResponseStep::NoStore);
-    assert_eq!(on(404, Some("text/html")), ResponseStep::NoStore);
-    assert_eq!(plan.on_response(7, 200, || None), ResponseStep::NoStore);
+    assert_eq!(rule.lifetimes, Some(lifetimes));
+    assert_eq!(rule.status.ranges(), [(200, 200), (301, 308)]);
+    for (content_type, expected) in [
+        (Some("text/html; charset=utf-8"), true),
+        (Some("Application/JSON"), true),
+        (Some("image/png"), false),
+        (None, false),
+    ] {
+        assert_eq!(rule.takes_type(content_type), expected, "{content_type:?}");
+    }
 }
 
 #[test]
 fn without_a_list_only_200_is_stored_of_any_type() {
     let plan = rule(r#""match": {}"#);
-    assert!(matches!(
-        plan.on_response(0, 200, || None),
-        ResponseStep::Store(_)
-    ));
-    assert_eq!(plan.on_response(0, 404, || None), ResponseStep::NoStore);
+    let rule = &plan.rules()[0];
+    assert_eq!(rule.status.ranges(), [(200, 200)]);
+    assert!(rule.takes_type(None) && rule.takes_type(Some("image/png")));
+}
+
+#[test]
+fn a_body_is_part_of_the_key_as_the_rule_says() {
+    let body = |json: &str| rule(json).rules()[0].body.clone();
+    assert!(matches!(body(r#""body": "none""#), BodyKey::None));
+    assert!(matches!(body(r#""tags": "x""#), BodyKey::None));
+    assert!(matches!(body(r#""body": "whole""#), BodyKey::Whole));
+    let text = |json: &str| match body(json) {
+        BodyKey::Text(prompt) => prompt,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(text(r#""body": "json""#), Prompt::any_json());
+    assert_eq!(text(r#""body": "prompt""#), Prompt::default());
+    assert_ne!(
+        text(r#""body": "prompt", "prompt": {"any-temperature": true}"#),
+        Prompt::default()
+    );
 }
 
 #[test]
 fn bad_settings_are_refused_with_their_key() {
     for (json, key) in [
-        ("{}", "missing field `rules`"),
+        ("{}", "`rules`: is missing"),
         (r#"{"rules": []}"#, "`rules`"),
         (r#"{"rules": [{}]}"#, "`rules[0].ttl`"),
         (r#"{"rules": [{"ttl": "0s"}]}"#, "`rules[0].ttl`"),
@@ -198,6 +219,22 @@ fn bad_settings_are_refused_with_their_key() {
             "`rules[0].bypass.cookie`",
         ),
         (
+            r#"{"rules": [{"ttl": "1s", "prompt": {}}]}"#,
+            "`rules[0].prompt`",
+        ),
+        (
+            r#"{"rules": [{"ttl": "1s", "body": "prompt", "prompt": {"ignore": [""]}}]}"#,
+            "`rules[0].prompt.ignore`",
+        ),
+        (
+            r#"{"rules": [{"ttl": "1s", "tags": ""}]}"#,
+            "`rules[0].tags`",
+        ),
+        (
+            r#"{"rules": [{"ttl": "1s", "status": []}]}"#,
+            "`rules[0].status`",
+        ),
+        (
             r#"{"rules": [{"ttl": "1s", "swr": "1s"}]}"#,
             "`rules[0].swr`",
         ),
@@ -206,7 +243,7 @@ fn bad_settings_are_refused_with_their_key() {
             "`rules[0].match.path-prefix`",
         ),
     ] {
-        let message = match config::parse::<Settings>(json).and_then(Plan::new) {
+        let message = match read(json) {
             Ok(_) => panic!("{json} was taken"),
             Err(error) => error.to_string(),
         };
@@ -237,5 +274,10 @@ proptest! {
         if let RequestStep::Cache { key } = step(&plan, &request) {
             prop_assert!(key.iter().all(|part| part.len() <= 1024));
         }
+    }
+
+    #[test]
+    fn no_settings_upset_the_reader(text in ".*") {
+        let _ = read(&text);
     }
 }

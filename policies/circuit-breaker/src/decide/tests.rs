@@ -1,15 +1,17 @@
 //! Which rule an attempt falls under, what counts as a failure, settings refused with their key.
 
-use guest_sdk::config;
 use guest_sdk::testing::FakeRequest;
+use guest_sdk::{ConfigError, settings};
 use proptest::prelude::*;
 
-use super::{OPEN, Plan, Settings, refusal};
+use super::{OPEN, Plan, WhenOpen, refusal};
+
+fn read(json: &str) -> Result<Plan, ConfigError> {
+    settings::read(json, Plan::read)
+}
 
 fn plan(json: &str) -> Plan {
-    config::parse::<Settings>(json)
-        .and_then(Plan::new)
-        .expect("good settings")
+    read(json).expect("good settings")
 }
 
 fn rule(json: &str) -> Plan {
@@ -20,8 +22,8 @@ fn rule(json: &str) -> Plan {
 fn without_settings_every_upstream_has_a_breaker_of_its_own() {
     let plan = plan("{}");
     let request = FakeRequest::get("/");
-    assert_eq!(plan.breaker_of("a", &request), Some((0, "a".to_owned())));
-    assert_eq!(plan.breaker_of("b", &request), Some((0, "b".to_owned())));
+    assert_eq!(plan.breaker_of("a", &request), Some((0, "a".into())));
+    assert_eq!(plan.breaker_of("b", &request), Some((0, "b".into())));
     assert!(
         !plan.rules()[0].counts_its_own_way(),
         "the host's own rule holds"
@@ -35,12 +37,12 @@ fn the_first_rule_that_fits_is_taken() {
             {"upstream": "slow", "route": "reports", "per-route": true},
             {"upstream": ["slow", "fast"], "name": "both"}]}"#,
     );
-    let on = |upstream: &str, route: &str| {
+    let on = |upstream: &'static str, route: &str| {
         plan.breaker_of(upstream, &FakeRequest::get("/").route(route))
     };
-    assert_eq!(on("slow", "reports"), Some((0, "slow reports".to_owned())));
-    assert_eq!(on("slow", "api"), Some((1, "slow".to_owned())));
-    assert_eq!(on("fast", "api"), Some((1, "fast".to_owned())));
+    assert_eq!(on("slow", "reports"), Some((0, "slow reports".into())));
+    assert_eq!(on("slow", "api"), Some((1, "slow".into())));
+    assert_eq!(on("fast", "api"), Some((1, "fast".into())));
     assert_eq!(on("other", "api"), None);
 }
 
@@ -73,6 +75,28 @@ fn a_refusal_says_when_to_come_back() {
 }
 
 #[test]
+fn a_fallback_is_answered_as_it_is_written() {
+    let plan = rule(
+        r#"{"fallback": {"status": 200, "body": "[]", "header": {"Content-Type": "application/json"}}}"#,
+    );
+    let WhenOpen::Answer(fallback) = &plan.rules()[0].when_open else {
+        panic!("no fallback");
+    };
+    let response = fallback.response(2_000);
+    assert_eq!((response.status, &response.body[..]), (200, &b"[]"[..]));
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(response.header("retry-after"), None);
+
+    let plan = rule(r#"{"fallback": {"body": "later"}}"#);
+    let WhenOpen::Answer(fallback) = &plan.rules()[0].when_open else {
+        panic!("no fallback");
+    };
+    let response = fallback.response(2_000);
+    assert_eq!(response.status, 503);
+    assert_eq!(response.header("retry-after"), Some("2"));
+}
+
+#[test]
 fn bad_settings_are_refused_with_their_key() {
     for (json, key) in [
         (r#"{"upstream": []}"#, "`breakers[0].upstream`"),
@@ -102,21 +126,32 @@ fn bad_settings_are_refused_with_their_key() {
             r#"{"ignore-errors": ["Connection refused"]}"#,
             "`breakers[0].ignore-errors`",
         ),
+        (
+            r#"{"when-open": "stale", "fallback": {}}"#,
+            "`breakers[0].fallback`",
+        ),
+        (r#"{"when-open": "wait"}"#, "`breakers[0].when-open`"),
+        (
+            r#"{"fallback": {"status": 100}}"#,
+            "`breakers[0].fallback.status`",
+        ),
+        (
+            r#"{"fallback": {"header": {"a b": "c"}}}"#,
+            "`breakers[0].fallback.header.a b`",
+        ),
         (r#"{"name": ""}"#, "`breakers[0].name`"),
         (r#"{"min_calls": 3}"#, "`breakers[0].min_calls`"),
     ] {
         let whole = format!(r#"{{"breakers": [{json}]}}"#);
-        let message = match config::parse::<Settings>(&whole).and_then(Plan::new) {
+        let message = match read(&whole) {
             Ok(_) => panic!("{json} was taken"),
             Err(error) => error.to_string(),
         };
         assert!(message.starts_with(key), "{json}: {message}");
     }
-    let none = config::parse::<Settings>(r#"{"breakers": []}"#).and_then(Plan::new);
+    let none = read(r#"{"breakers": []}"#);
     assert!(none.is_err_and(|error| error.key() == "breakers"));
-    let twice =
-        config::parse::<Settings>(r#"{"breakers": [{"upstream": "a"}, {"upstream": "a"}]}"#)
-            .and_then(Plan::new);
+    let twice = read(r#"{"breakers": [{"upstream": "a"}, {"upstream": "a"}]}"#);
     assert!(twice.is_err_and(|error| error.key() == "breakers[1].name"));
 }
 
@@ -124,7 +159,12 @@ proptest! {
     #[test]
     fn attempts_of_different_upstreams_never_share_a_breaker(a in "[a-z0-9-]{1,20}", b in "[a-z0-9-]{1,20}", route in ".{0,20}") {
         let plan = rule(r#"{"per-route": true}"#);
-        let key = |upstream: &str| plan.breaker_of(upstream, &FakeRequest::get("/").route(&route));
-        prop_assert_eq!(key(&a) == key(&b), a == b);
+        let request = FakeRequest::get("/").route(&route);
+        prop_assert_eq!(plan.breaker_of(&a, &request) == plan.breaker_of(&b, &request), a == b);
+    }
+
+    #[test]
+    fn no_settings_upset_the_reader(text in ".*") {
+        let _ = read(&text);
     }
 }

@@ -1,86 +1,160 @@
-//! Weighted targets: a number in, an upstream out.
-
-use std::fmt;
+//! The targets of a rule: by weight (a number in, an upstream out), by latency, or in order.
 
 use guest_sdk::ConfigError;
-use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use guest_sdk::settings::Node;
 
 /// A split over more upstreams is a balancer's work.
 const MAX_TARGETS: usize = 16;
 /// Per cent of a per cent is fine enough; sums of these stay far from overflow.
-const MAX_WEIGHT: u32 = 1_000_000;
+const MAX_WEIGHT: u64 = 1_000_000;
+/// Targets whose median is within this part of the best one's are as good: median buckets are a fifth wide.
+const AS_GOOD: u64 = 5;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RawTarget {
-    upstream: String,
-    #[serde(default = "one")]
-    weight: u32,
+const KEYS: &[&str] = &["full-at", "model", "upstream", "weight"];
+
+/// How an upstream is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Endpoints that are up.
+    pub healthy: u32,
+    pub in_flight: u32,
+    /// Zero: not known, no request of late.
+    pub p50_us: u64,
 }
 
-fn one() -> u32 {
-    1
-}
-
-/// The name of an upstream, or a list of weighted ones.
 #[derive(Debug)]
-pub struct RawTargets(Vec<RawTarget>);
+pub struct Target {
+    pub upstream: String,
+    /// What the model in the body is changed to.
+    pub model: Option<String>,
+    /// So many requests on their way to it are all it takes.
+    full_at: u32,
+    /// The sum of the weights up to and with this one.
+    upto: u64,
+}
 
+/// Never empty; the last sum is above zero.
 #[derive(Debug)]
 pub struct Targets {
-    /// Each with the sum of the weights up to and with it. Never empty; the last sum is above zero.
-    upto: Vec<(u64, String)>,
+    list: Vec<Target>,
     total: u64,
 }
 
 impl Targets {
-    pub fn new(raw: RawTargets) -> Result<Self, ConfigError> {
-        let count = raw.0.len();
-        if count == 0 || count > MAX_TARGETS {
-            return Err(ConfigError::at(
-                "to",
-                format!("{count} upstreams; from 1 to {MAX_TARGETS} are taken"),
-            ));
+    /// The name of an upstream, or a list of names and of tables.
+    pub fn read(node: &Node<'_>, in_order: bool) -> Result<Self, ConfigError> {
+        let nodes = node.one_or_many();
+        if nodes.is_empty() || nodes.len() > MAX_TARGETS {
+            return Err(node.wrong("must be 1 to 16 upstreams"));
         }
-        let mut upto = Vec::with_capacity(count);
+        let mut list = Vec::with_capacity(nodes.len());
         let mut total = 0;
-        for (index, target) in raw.0.into_iter().enumerate() {
-            if target.upstream.is_empty() {
-                return Err(ConfigError::at(
-                    format!("to[{index}].upstream"),
-                    "names no upstream",
-                ));
-            }
-            if target.weight > MAX_WEIGHT {
-                let problem = format!("{} is too much; at most {MAX_WEIGHT}", target.weight);
-                return Err(ConfigError::at(format!("to[{index}].weight"), problem));
-            }
-            total += u64::from(target.weight);
-            upto.push((total, target.upstream));
+        for node in &nodes {
+            list.push(Target::read(node, in_order, &mut total)?);
         }
         if total == 0 {
-            return Err(ConfigError::at(
-                "to",
-                "every weight is 0: no request could go anywhere",
-            ));
+            return Err(node.wrong("every weight is 0: no request could go anywhere"));
         }
-        Ok(Self { upto, total })
+        Ok(Self { list, total })
+    }
+
+    /// Whether one of them changes the model's name.
+    pub fn rewrites(&self) -> bool {
+        self.list.iter().any(|target| target.model.is_some())
+    }
+
+    pub fn first(&self) -> &Target {
+        &self.list[0]
+    }
+
+    pub fn last(&self) -> &Target {
+        &self.list[self.list.len() - 1]
     }
 
     /// `number` is asked for only if there is a choice; over all numbers, each target gets its share.
-    pub fn pick(&self, number: impl FnOnce() -> u64) -> &str {
-        let point = match self.upto.len() {
-            1 => 0,
-            // scaled by multiplication: the share does not depend on the number's low bits
-            _ => ((u128::from(number()) * u128::from(self.total)) >> 64) as u64,
-        };
-        let found = self.upto.iter().find(|(upto, _)| point < *upto);
-        // point is below the total, which is the last sum
-        found
-            .or(self.upto.last())
-            .map_or("", |(_, upstream)| upstream)
+    pub fn by_weight(&self, number: impl FnOnce() -> u64) -> &Target {
+        if self.list.len() == 1 {
+            return self.first();
+        }
+        let point = scaled(number(), self.total);
+        // the point is below the total, which is the last sum
+        let found = self.list.iter().find(|target| point < target.upto);
+        found.unwrap_or_else(|| self.last())
     }
+
+    /// One of the quickest, by chance. One that nobody asked of late counts as quick: how else would it be found out?
+    pub fn by_latency(
+        &self,
+        standing: impl Fn(&str) -> Option<Standing>,
+        number: impl FnOnce() -> u64,
+    ) -> &Target {
+        if self.list.len() == 1 {
+            return self.first();
+        }
+        let median = |target: &Target| {
+            let standing = standing(&target.upstream).filter(|standing| standing.healthy > 0);
+            standing.map_or(u64::MAX, |standing| standing.p50_us)
+        };
+        let medians: Vec<u64> = self.list.iter().map(median).collect();
+        let known = medians
+            .iter()
+            .filter(|&&median| median > 0 && median < u64::MAX);
+        let most = match known.min() {
+            Some(best) => best + best / AS_GOOD,
+            None if medians.contains(&0) => 0,
+            // All are down: one of them has to say so.
+            None => u64::MAX,
+        };
+        let good = medians.iter().filter(|&&median| median <= most).count();
+        let nth = scaled(number(), good as u64) as usize;
+        let mut quickest = self
+            .list
+            .iter()
+            .zip(&medians)
+            .filter(|(_, median)| **median <= most);
+        quickest.nth(nth).map_or(self.first(), |(target, _)| target)
+    }
+
+    /// The first that has an endpoint that is up, and is not full. One of which nothing is known is not up.
+    pub fn first_free(&self, standing: impl Fn(&str) -> Option<Standing>) -> Option<&Target> {
+        self.list.iter().find(|target| {
+            standing(&target.upstream)
+                .is_some_and(|now| now.healthy > 0 && now.in_flight < target.full_at)
+        })
+    }
+}
+
+impl Target {
+    fn read(node: &Node<'_>, in_order: bool, total: &mut u64) -> Result<Self, ConfigError> {
+        if node.is_text() {
+            *total += 1;
+            return Ok(Self {
+                upstream: node.name()?,
+                model: None,
+                full_at: u32::MAX,
+                upto: *total,
+            });
+        }
+        let table = node.table(KEYS)?;
+        let full_at = table.read("full-at", |node| node.whole(1, u64::from(u32::MAX)))?;
+        if full_at.is_some() && !in_order {
+            return Err(table.wrong("full-at", "goes with choose = \"order\" only"));
+        }
+        *total += table
+            .read("weight", |node| node.whole(0, MAX_WEIGHT))?
+            .unwrap_or(1);
+        Ok(Self {
+            upstream: table.need("upstream")?.name()?,
+            model: table.read("model", Node::name)?,
+            full_at: full_at.map_or(u32::MAX, |full_at| full_at as u32),
+            upto: *total,
+        })
+    }
+}
+
+/// Scaled by multiplication: the share does not depend on the number's low bits. Below `total`, if that is above zero.
+fn scaled(number: u64, total: u64) -> u64 {
+    ((u128::from(number) * u128::from(total)) >> 64) as u64
 }
 
 /// FNV-1a with a finisher that spreads short texts over all bits. The same in every version: callers stay where they are.
@@ -93,33 +167,4 @@ pub fn stable_hash(salt: &str, value: &str) -> u64 {
         hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
     }
     hash ^ (hash >> 33)
-}
-
-impl<'de> Deserialize<'de> for RawTargets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = RawTargets;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of an upstream, or a list of { upstream, weight }")
-            }
-
-            fn visit_str<E: de::Error>(self, upstream: &str) -> Result<RawTargets, E> {
-                Ok(RawTargets(vec![RawTarget {
-                    upstream: upstream.to_owned(),
-                    weight: 1,
-                }]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawTargets, A::Error> {
-                let mut targets = Vec::new();
-                while let Some(target) = list.next_element()? {
-                    targets.push(target);
-                }
-                Ok(RawTargets(targets))
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
 }
