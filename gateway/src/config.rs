@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use policy_host::{Canary, Pin};
+use policy_host::{Canary, InstanceChoice, Pin};
 
 mod check;
 mod raw;
@@ -207,6 +207,7 @@ pub struct PolicyConfig {
     /// The policy's own table, as JSON text.
     pub config_json: String,
     pub on_fault: OnFault,
+    pub instance: InstanceChoice,
     pub fuel: Option<u64>,
     pub max_memory_bytes: Option<u64>,
     pub deadline: Option<Duration>,

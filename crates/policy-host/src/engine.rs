@@ -154,6 +154,7 @@ impl PolicyHost {
             false => Kind::Warm { instances },
         };
         let policy = Policy::start(Parts {
+            choice: spec.instance,
             maker: Maker {
                 shared,
                 module,

@@ -68,7 +68,7 @@ pub use primitives::{
 };
 pub use services::{CacheControl, Services};
 pub use spec::{
-    DEFAULT_BODY_BYTES, Grant, HostConfig, Limits, MAX_BODY_BYTES, OnFault, PolicySpec,
-    UnknownGrant,
+    DEFAULT_BODY_BYTES, Grant, HostConfig, InstanceChoice, Limits, MAX_BODY_BYTES, OnFault,
+    PolicySpec, UnknownGrant,
 };
 pub use upstream::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};

@@ -15,12 +15,14 @@ use crate::hooks::{Hook, Pick};
 use crate::instance::{Allowance, Instance, StartError};
 use crate::maker::Maker;
 use crate::pool::Pool;
-use crate::spec::OnFault;
+use crate::spec::{InstanceChoice, OnFault};
 use crate::waiting::WaitingPool;
 
 pub struct Policy {
     maker: Maker,
     instances: Instances,
+    /// Whether an instance serves on after a call.
+    choice: InstanceChoice,
     on_fault: OnFault,
     asks_llm: bool,
     keys_cache: bool,
@@ -63,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) keys_cache: bool,
     pub(crate) per_call: Allowance,
     pub(crate) kind: Kind,
+    pub(crate) choice: InstanceChoice,
     pub(crate) fault_rule: FaultRule,
 }
 
@@ -102,6 +105,7 @@ impl Policy {
         Ok(Self {
             maker,
             instances,
+            choice: parts.choice,
             on_fault: parts.on_fault,
             asks_llm: parts.asks_llm,
             keys_cache: parts.keys_cache,
@@ -277,7 +281,10 @@ impl Policy {
         };
         let answer = instance.call(exchange, self.per_call, hook, params)?;
         slot.count_fuel(self.used(&instance));
-        slot.put_back(instance);
+        // Dropped otherwise: the slot is empty, and the next call makes its own.
+        if self.choice == InstanceChoice::Warm {
+            slot.put_back(instance);
+        }
         Ok(answer)
     }
 
@@ -309,7 +316,9 @@ impl Policy {
             Fault::new(FaultKind::Wait, detail)
         })??;
         pool.tally.count_fuel(self.used(&instance));
-        place.put_back(instance);
+        if self.choice == InstanceChoice::Warm {
+            place.put_back(instance);
+        }
         Ok(answer)
     }
 

@@ -112,6 +112,17 @@ pub enum OnFault {
     Skip,
 }
 
+/// What becomes of an instance after a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InstanceChoice {
+    /// It serves on: the fastest. A guest can keep what it saw from one exchange to the next.
+    #[default]
+    Warm,
+    /// It is dropped: each call of each hook has an instance of its own, started and configured for it, with nothing left of any
+    /// call before. For guests that nobody trusts to forget.
+    PerRequest,
+}
+
 /// A capability that is granted by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grant {
@@ -184,6 +195,7 @@ pub struct PolicySpec {
     pub grants: Vec<Grant>,
     pub limits: Limits,
     pub on_fault: OnFault,
+    pub instance: InstanceChoice,
     /// The longest body that it is given whole, or that it may put in place of one.
     pub max_body_bytes: usize,
     /// Run it as one that may wait even if it imports nothing that waits: then a long computation gives way to other tasks.
@@ -205,6 +217,7 @@ impl PolicySpec {
             grants: Vec::new(),
             limits: Limits::default(),
             on_fault: OnFault::default(),
+            instance: InstanceChoice::default(),
             max_body_bytes: DEFAULT_BODY_BYTES,
             may_wait: false,
             shared_scope: None,

@@ -6,7 +6,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::{Bench, bare, exchange, now};
-use policy_host::{Chain, Outcome, Policy, PolicySpec};
+use policy_host::{Chain, InstanceChoice, Outcome, Policy, PolicySpec};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -91,4 +91,27 @@ fn modules_that_are_compiled_and_dropped_leave_nothing_behind() {
     (80..140).for_each(load);
     // Sixty modules have two mappings each, at the least.
     check(warm, 16 * 1024, 50);
+}
+
+#[test]
+fn a_fresh_instance_remembers_nothing_and_a_warm_one_does() {
+    let _alone = ALONE.lock();
+    // Answers 201, then 202, and so on, as long as its memory is the same.
+    let counting = bare(
+        "(i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))
+         (i32.store8 (i32.const 1024) (i32.const 1))
+         (i32.store16 (i32.const 1028) (i32.add (i32.const 200) (i32.load (i32.const 512)))) (i32.const 1024)",
+    );
+    let bench = Bench::with_workers(1);
+    let seen = |instance: InstanceChoice| {
+        let mut spec = PolicySpec::new("p", counting.clone());
+        spec.instance = instance;
+        let policy = bench.load(spec).unwrap();
+        let chain = Chain::new(vec![policy.clone()]);
+        let seen = [(); 3].map(|()| status(&chain));
+        assert_eq!(policy.stats().calls, 3);
+        seen
+    };
+    assert_eq!(seen(InstanceChoice::Warm), [201, 202, 203]);
+    assert_eq!(seen(InstanceChoice::PerRequest), [201, 201, 201]);
 }

@@ -151,6 +151,7 @@ pub(super) struct RawPolicy {
     pub kv_shared: Vec<Text>,
     pub config: Option<Spanned<toml::Table>>,
     pub on_fault: Option<Text>,
+    pub instance: Option<Text>,
     pub fuel: Option<Spanned<u64>>,
     pub max_memory_bytes: Option<Spanned<Size>>,
     pub deadline: Option<Span>,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use policy_host::{Grant, Pin};
+use policy_host::{Grant, InstanceChoice, Pin};
 use toml::Spanned;
 
 use super::canaries;
@@ -65,6 +65,14 @@ pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Opt
         kv_shared: texts(&raw.kv_shared),
         config_json: config_json(raw, fields),
         on_fault,
+        instance: fields.word(
+            raw.instance.as_ref(),
+            &[
+                ("warm", InstanceChoice::Warm),
+                ("per-request", InstanceChoice::PerRequest),
+            ],
+            InstanceChoice::Warm,
+        ),
         fuel,
         max_memory_bytes: memory,
         deadline: raw.deadline.map(|span| span.0),
