@@ -31,6 +31,7 @@ impl Drop for Running {
 pub struct Gateway {
     pub process: Running,
     pub client: Client,
+    pub admin: SocketAddr,
 }
 
 /// The origin that both gateways of a comparison stand in front of.
@@ -99,11 +100,14 @@ record = "none"
     let log = folder.join("gateway.log");
     let mut command = Command::new(context.bin_dir.join("veilgate"));
     command.arg("run").arg("--config").arg(&config);
+    // A cache of its own: what was compiled in an earlier run must not help.
+    command.env("CACHE_DIRECTORY", folder.join("cache"));
     let mut process = spawn(&mut command, &log)?;
     until_ok(&mut process, admin, "/readyz", &log).await?;
     Ok(Gateway {
         process,
         client: Client::new(listen, &folder.join("certs/ca.pem"))?,
+        admin,
     })
 }
 

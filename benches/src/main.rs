@@ -7,6 +7,7 @@ mod http;
 mod load;
 mod outbox_appends;
 mod policy_calls;
+mod policy_swaps;
 mod report;
 mod sync_wire;
 
@@ -43,15 +44,17 @@ struct Args {
 enum Bench {
     Http,
     Policy,
+    Swap,
     Fhe,
     Outbox,
     Sync,
 }
 
 impl Bench {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Http,
         Self::Policy,
+        Self::Swap,
         Self::Fhe,
         Self::Outbox,
         Self::Sync,
@@ -112,6 +115,7 @@ async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
     match bench {
         Bench::Http => http::run(context).await,
         Bench::Policy => policy_calls::run(context),
+        Bench::Swap => policy_swaps::run(context).await,
         Bench::Fhe => fhe_engine::run(context),
         Bench::Outbox => outbox_appends::run(context).await,
         Bench::Sync => sync_wire::run(context).await,

@@ -12,8 +12,8 @@ use ::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use examples::client::Error;
 use policy_host::{
     Attempt, AttemptOutcome, Chain, EndpointView, ExchangeContext, Grant, HostConfig, Identity,
-    Policy, PolicyHost, PolicySpec, PrimitiveCaps, Primitives, RequestInfo, RequestParts,
-    ResponseParts, Source, UpstreamError, UpstreamStats, UpstreamView, at_once,
+    InstanceChoice, Policy, PolicyHost, PolicySpec, PrimitiveCaps, Primitives, RequestInfo,
+    RequestParts, ResponseParts, Source, UpstreamError, UpstreamStats, UpstreamView, at_once,
 };
 use serde::Deserialize;
 
@@ -31,7 +31,7 @@ struct Settings {
 }
 
 /// The part of a gateway's `[[policy]]` that a policy's cost depends on.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct PolicySettings {
     name: String,
     module: std::path::PathBuf,
@@ -48,11 +48,12 @@ pub fn run(context: &Context) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     let empty = measure(&Chain::default());
     let mut all = Vec::new();
+    let mut sum = 0.0;
     for one in settings.policy {
         context.say(&format!("policy: {}", one.name));
         let name = one.name.clone();
         let began = Instant::now();
-        let policy = load(&host, &primitives, one)?;
+        let policy = load(&host, &primitives, one.clone(), InstanceChoice::Warm)?;
         let compile = began.elapsed();
         let cost = measure(&Chain::new(vec![Arc::clone(&policy)])) - empty;
         let note = format!(
@@ -60,11 +61,15 @@ pub fn run(context: &Context) -> Result<Vec<Row>, Error> {
             hooks(&policy),
             compile.as_millis()
         );
-        rows.push(Row::new("policy", name, cost, "µs/exchange").note(note));
+        rows.push(Row::new("policy", name.clone(), cost, "µs/exchange").note(note));
         all.push(policy);
+        sum += cost;
+        let fresh = load(&host, &primitives, one, InstanceChoice::PerRequest)?;
+        let fresh = measure(&Chain::new(vec![fresh])) - empty;
+        let what = format!("{name}, a fresh instance for each call");
+        rows.push(Row::new("policy", what, fresh, "µs/exchange").against(cost, "a warm one"));
     }
     context.say("policy: all in one chain");
-    let sum: f64 = rows.iter().map(|row| row.value).sum();
     let together = measure(&Chain::new(all)) - empty;
     rows.push(
         Row::new("policy", "all four in one chain", together, "µs/exchange")
@@ -77,8 +82,10 @@ fn load(
     host: &PolicyHost,
     primitives: &Arc<Primitives>,
     settings: PolicySettings,
+    instance: InstanceChoice,
 ) -> Result<Arc<Policy>, Error> {
     let mut spec = PolicySpec::new(settings.name, std::fs::read(&settings.module)?);
+    spec.instance = instance;
     spec.config_json = serde_json::to_string(&settings.config.unwrap_or_default())
         .map_err(|error| Error::of(&error))?;
     for grant in settings.grants {
