@@ -169,6 +169,9 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         let ticks = ticks::run(policy, every, running.switch.signal());
         running.tasks.spawn(ticks);
     }
+    let view = running.view.clone();
+    let filters = ticks::run_filters(move || view.policies.filters(), running.switch.signal());
+    running.tasks.spawn(filters);
     running.gateway.set_ready(true);
     Ok(running)
 }

@@ -150,6 +150,13 @@ impl Policies {
             .map(|loaded| loaded.policy.clone())
     }
 
+    /// Those in force that are proxy-wasm modules.
+    pub fn filters(&self) -> Vec<Arc<Policy>> {
+        let by_name = self.by_name.load();
+        let all = by_name.values().map(|loaded| &loaded.policy);
+        all.filter(|policy| policy.is_filter()).cloned().collect()
+    }
+
     /// Of each policy, all modules that served as it together.
     pub fn stats(&self) -> Vec<PolicyStats> {
         self.by_name.load().values().map(Loaded::stats).collect()

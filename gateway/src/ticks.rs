@@ -10,6 +10,33 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::drain::{Phase, Signal};
 
+/// How often is looked whether a proxy-wasm module wants ticks, while none does.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The ticks of proxy-wasm modules, which set their periods themselves: one task for all of them, until the stop.
+pub async fn run_filters(
+    policies: impl Fn() -> Vec<Arc<Policy>> + Send + 'static,
+    mut stop: Signal,
+) {
+    loop {
+        let ticking: Vec<_> = policies()
+            .into_iter()
+            .filter_map(|policy| Some((policy.tick_period()?, policy)))
+            .collect();
+        let shortest = ticking.iter().map(|(period, _)| *period).min();
+        let pause = shortest.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
+        tokio::select! {
+            biased;
+            () = stop.reached(Phase::Draining) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        // Each knows which of its VMs are due.
+        for (_, policy) in ticking {
+            policy.on_tick().await;
+        }
+    }
+}
+
 /// Until the stop. `policy` names the one in force at each tick; the first comes when `every` has passed.
 pub async fn run(
     policy: impl Fn() -> Option<Arc<Policy>> + Send + 'static,

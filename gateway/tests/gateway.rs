@@ -12,6 +12,8 @@ mod drain;
 mod endings;
 #[path = "gateway/failures.rs"]
 mod failures;
+#[path = "gateway/filters.rs"]
+mod filters;
 #[path = "gateway/guests.rs"]
 mod guests;
 #[path = "gateway/origin.rs"]

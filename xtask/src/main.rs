@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod filters;
 mod layers;
 mod prerequisites;
 mod process;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   bench [http|policy|fhe|outbox|sync]... [--json FILE]
                             run the benchmarks (all without a name) and print one table
   policies                  build policies/ as Wasm components into target/policies/
+  filters                   build the proxy-wasm filters of others that tests run, into target/filters/
   tidy                      check the house rules that a machine can check
 
 The README says what a fresh machine needs; what is missing is named when a command starts.";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
                 );
             }
         }),
+        Some("filters") => filters::build(&root).map(|folder| println!("{}", folder.display())),
         Some("tidy") => tidy::run(&root),
         Some("help" | "--help" | "-h") | None => {
             println!("{USAGE}");

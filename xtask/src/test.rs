@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{demo, prerequisites, tidy, wasm};
+use crate::{demo, filters, prerequisites, tidy, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -21,12 +21,15 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         .and_then(|policy| policy.path.parent())
         .ok_or("no policy was built")?
         .to_path_buf();
+    heading("proxy-wasm filters of others");
+    let filters = filters::build(root)?;
     heading("tests of the workspace");
     complete(
         "cargo test",
         cargo(root)
             .args(["test", "--workspace"])
-            .env("VEILGATE_POLICIES_DIR", &directory),
+            .env("VEILGATE_POLICIES_DIR", &directory)
+            .env("VEILGATE_FILTERS_DIR", &filters),
     )?;
     heading("the gateway without its FHE core still builds");
     complete(

@@ -79,7 +79,7 @@ pub fn check_fhe_client(root: &Path) -> Result<(), String> {
     complete("fhe for wasm32-unknown-unknown", &mut check)
 }
 
-fn scratch(root: &Path) -> Result<PathBuf, String> {
+pub fn scratch(root: &Path) -> Result<PathBuf, String> {
     let folder = target_dir(root);
     fs::create_dir_all(&folder)
         .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
@@ -94,7 +94,7 @@ fn guest_target_dir(root: &Path) -> PathBuf {
 }
 
 /// cargo with the guests' compiler, and without what the user set for the host's.
-fn guest_cargo(root: &Path, toolchain: &Toolchain, target: &Path) -> Command {
+pub fn guest_cargo(root: &Path, toolchain: &Toolchain, target: &Path) -> Command {
     let mut cargo = crate::process::cargo(root);
     for setting in [
         "RUSTFLAGS",

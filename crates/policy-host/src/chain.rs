@@ -4,6 +4,7 @@
 
 mod bodies;
 mod ending;
+mod filters;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -54,7 +55,11 @@ async fn decide<'p>(
             bodies::check_wish(policy, place, message, decided.body)?;
             Ok(decided)
         };
-        match policy.call(exchange, hook, (), read).await {
+        let called = match policy.plugin() {
+            Some(plugin) => Box::pin(filters::head(policy, plugin, exchange, message)).await,
+            None => policy.call(exchange, hook, (), read).await,
+        };
+        match called {
             Ok(decided) => {
                 bodies::note_wish(exchange, place, message, decided.body);
                 if decided.done {
@@ -66,6 +71,10 @@ async fn decide<'p>(
                 }
             }
             Err(cause) => {
+                if policy.is_filter() {
+                    // Its context went with the VM: the rest of the exchange would be told to one that knows nothing of it.
+                    exchange.done.mark(place);
+                }
                 if let Some(unavailable) = contain(policy, cause) {
                     return Outcome::Unavailable(unavailable);
                 }

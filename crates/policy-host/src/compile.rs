@@ -13,7 +13,6 @@ use crate::precompiled::Compiled;
 pub(crate) struct Compiler {
     engine: Engine,
     components: Memory<Component>,
-    #[allow(dead_code, reason = "for modules on the proxy-wasm ABI")]
     modules: Memory<Module>,
     artifacts: Option<Artifacts>,
 }
@@ -58,7 +57,6 @@ impl Compiler {
     }
 
     /// A core module: as `component`.
-    #[allow(dead_code, reason = "for modules on the proxy-wasm ABI")]
     pub(crate) fn module(&self, wasm: &[u8]) -> wasmtime::Result<Module> {
         self.compiled(&self.modules, wasm).map(|(found, _)| found)
     }

@@ -16,6 +16,7 @@ use crate::maker::Maker;
 use crate::module;
 use crate::policy::{Kind, Parts, Policy};
 use crate::primitives::{PrimitiveCaps, Primitives};
+use crate::proxy_wasm::{self, Plugin};
 use crate::services::Services;
 use crate::spec::{Grant, HostConfig, OnFault, PolicySpec};
 use crate::state::{
@@ -28,6 +29,12 @@ use crate::ticker::Ticker;
 const GUEST_STACK_BYTES: usize = 512 * 1024;
 /// Most instances of all policies together: each memory reserves 4 GiB of address space, of which there are 128 TiB.
 const MAX_INSTANCES: usize = 4096;
+
+/// What a policy's file holds.
+enum Code {
+    Component(module::Module),
+    Filter(proxy_wasm::Filter),
+}
 
 pub struct PolicyHost {
     compiler: Compiler,
@@ -121,15 +128,20 @@ impl PolicyHost {
                 });
             }
         }
-        let module = module::load(&self.compiler, &self.basics, &spec)?;
+        let code = if module::is_core_module(&spec.wasm) {
+            Code::Filter(proxy_wasm::load(&self.compiler, &spec)?)
+        } else {
+            Code::Component(module::load(&self.compiler, &self.basics, &spec)?)
+        };
         let limits = spec.limits;
         let shared = Arc::new(Shared {
             policy: Arc::from(spec.name.as_str()),
             // A slash is in no policy's name: a shared scope never meets a policy's own.
             scope: spec
                 .shared_scope
+                .as_ref()
                 .map_or_else(|| spec.name.clone(), |scope| format!("shared/{scope}")),
-            kv_shared: spec.kv_shared,
+            kv_shared: spec.kv_shared.clone(),
             primitives: primitives.clone(),
             clock: self.config.clock.clone(),
             services,
@@ -137,7 +149,8 @@ impl PolicyHost {
         });
         let keys_cache = spec.grants.contains(&Grant::Cache);
         let asks_llm = spec.grants.contains(&Grant::Llm);
-        let ticks = |span| match module.waits {
+        let waits = matches!(&code, Code::Component(module) if module.waits);
+        let ticks = |span| match waits {
             true => TICKS_UNTIL_YIELD,
             false => self.ticker.ticks(span),
         };
@@ -146,22 +159,36 @@ impl PolicyHost {
             fuel: limits.fuel,
             ticks: ticks(limits.deadline),
         };
-        let kind = match module.waits {
-            true => Kind::Waiting {
+        let maker = |module| Maker {
+            shared: shared.clone(),
+            module,
+            config_json: spec.config_json.clone(),
+            memory_bytes: limits.memory_bytes,
+            to_start,
+        };
+        let kind = match code {
+            Code::Component(module) if waits => Kind::Waiting {
+                maker: maker(module),
                 instances: limits.instances,
                 max_wait: limits.max_wait,
             },
-            false => Kind::Warm { instances },
+            Code::Component(module) => Kind::Warm {
+                maker: maker(module),
+                instances,
+            },
+            Code::Filter(filter) => {
+                let start = proxy_wasm::Start {
+                    shared: shared.clone(),
+                    to_start,
+                    per_call,
+                    workers: instances,
+                };
+                Kind::Filter(Box::new(Plugin::start(filter, &spec, start)?))
+            }
         };
         let policy = Policy::start(Parts {
             choice: spec.instance,
-            maker: Maker {
-                shared,
-                module,
-                config_json: spec.config_json,
-                memory_bytes: limits.memory_bytes,
-                to_start,
-            },
+            shared,
             on_fault: spec.on_fault,
             asks_llm,
             keys_cache,

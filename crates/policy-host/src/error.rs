@@ -30,7 +30,8 @@ pub enum LoadError {
     )]
     NotWasm { policy: String },
     #[error(
-        "policy {policy}: this is a core Wasm module, not a component; build it with a Veilgate SDK, or wrap it with \
+        "policy {policy}: this is a core Wasm module, not a component, and not a proxy-wasm module either (it exports no \
+         `proxy_abi_version_0_2_1`); build it with a Veilgate SDK or a proxy-wasm SDK, or wrap it with \
          `wasm-tools component new`"
     )]
     NotComponent { policy: String },

@@ -16,6 +16,7 @@ use crate::bodies::Bodies;
 use crate::decision::{Reason, RouteChoice};
 use crate::llm;
 use crate::permits::Permits;
+use crate::proxy_wasm::Pinned;
 use crate::upstream::UpstreamView;
 
 /// Cache key parts, over all policies of one exchange: enough for tenant, language, device class and the like.
@@ -189,6 +190,8 @@ pub struct Exchange {
     pub(crate) llm: llm::Known,
     pub(crate) phase: Phase,
     pub(crate) permits: Permits,
+    /// Contexts that proxy-wasm policies have for this exchange.
+    pub(crate) pinned: Vec<Pinned>,
     pub(crate) upstreams: Option<Arc<dyn UpstreamView>>,
 }
 
@@ -245,6 +248,7 @@ impl ExchangeContext {
                 llm: llm::Known::default(),
                 phase: Phase::Request,
                 permits: Permits::default(),
+                pinned: Vec::new(),
                 upstreams,
             }),
         }

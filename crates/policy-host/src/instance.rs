@@ -239,7 +239,7 @@ fn arm(store: &mut Store<HostState>, allow: Allowance) -> Result<(), Fault> {
         .map_err(|error| Fault::new(FaultKind::Instance, format!("{error:#}")))
 }
 
-fn fault(error: &wasmtime::Error, state: &HostState) -> Fault {
+pub(crate) fn fault(error: &wasmtime::Error, state: &HostState) -> Fault {
     let kind = kind_of(error, state.memory.refused).unwrap_or(FaultKind::Trap);
     Fault::new(kind, format!("{error:#}"))
 }

@@ -34,6 +34,7 @@ mod policy;
 mod pool;
 mod precompiled;
 mod primitives;
+mod proxy_wasm;
 mod query;
 mod services;
 mod spec;

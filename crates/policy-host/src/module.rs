@@ -37,9 +37,6 @@ pub(crate) fn load(
     if !spec.wasm.starts_with(MAGIC) {
         return Err(LoadError::NotWasm { policy: policy() });
     }
-    if is_core_module(&spec.wasm) {
-        return Err(LoadError::NotComponent { policy: policy() });
-    }
     let engine = compiler.engine();
     let component = compiler
         .component(&spec.wasm)
@@ -73,7 +70,7 @@ pub(crate) fn load(
 const MAGIC: &[u8] = b"\0asm";
 
 /// A core module's header: the magic, then version 1 and layer 0. A component's layer is 1.
-fn is_core_module(bytes: &[u8]) -> bool {
+pub(crate) fn is_core_module(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm\x01\0\0\0")
 }
 

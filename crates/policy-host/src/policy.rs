@@ -15,11 +15,13 @@ use crate::hooks::{Hook, Pick};
 use crate::instance::{Allowance, Instance, StartError};
 use crate::maker::Maker;
 use crate::pool::Pool;
+use crate::proxy_wasm::{Plugin, Trouble};
 use crate::spec::{InstanceChoice, OnFault};
+use crate::state::Shared;
 use crate::waiting::WaitingPool;
 
 pub struct Policy {
-    maker: Maker,
+    shared: Arc<Shared>,
     instances: Instances,
     /// Whether an instance serves on after a call.
     choice: InstanceChoice,
@@ -34,14 +36,17 @@ pub struct Policy {
     faults: [AtomicU64; FaultKind::ALL.len()],
 }
 
-/// The two kinds; a policy has one of them.
+/// The kinds; a policy has one of them.
 enum Instances {
     /// On the worker, never waiting.
-    Warm(Pool),
+    Warm { maker: Maker, pool: Pool },
     Waiting {
+        maker: Maker,
         pool: WaitingPool,
         max_wait: Duration,
     },
+    /// A proxy-wasm module: it has VMs of its own, and waits outside of them.
+    Filter(Box<Plugin>),
 }
 
 /// The counters of one policy, for metrics and the admin page.
@@ -57,7 +62,7 @@ pub struct PolicyStats {
 
 /// What a policy is made of, once checked.
 pub(crate) struct Parts {
-    pub(crate) maker: Maker,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) on_fault: OnFault,
     /// It was granted `llm`.
     pub(crate) asks_llm: bool,
@@ -72,38 +77,47 @@ pub(crate) struct Parts {
 /// Which kind of instances, and how many.
 pub(crate) enum Kind {
     Warm {
+        maker: Maker,
         instances: usize,
     },
     Waiting {
+        maker: Maker,
         instances: usize,
         max_wait: Duration,
     },
+    Filter(Box<Plugin>),
 }
 
 impl Policy {
     /// Starts and configures instances, so that what can fail fails here: every warm one, and the first of those that may wait.
     pub(crate) fn start(parts: Parts) -> Result<Self, LoadError> {
-        let maker = parts.maker;
-        let failed = |error: StartError| error.into_load_error(&maker.shared.policy);
+        let shared = parts.shared;
+        let failed = |error: StartError| error.into_load_error(&shared.policy);
         let instances = match parts.kind {
-            Kind::Warm { instances } => {
+            Kind::Warm { maker, instances } => {
                 let pool = Pool::new(instances);
                 for mut slot in pool.slots() {
                     slot.put_back(maker.warm().map_err(failed)?);
                 }
-                Instances::Warm(pool)
+                Instances::Warm { maker, pool }
             }
             Kind::Waiting {
+                maker,
                 instances,
                 max_wait,
             } => {
                 let pool = WaitingPool::new(instances);
                 pool.add(maker.first_waiting().map_err(failed)?);
-                Instances::Waiting { pool, max_wait }
+                Instances::Waiting {
+                    maker,
+                    pool,
+                    max_wait,
+                }
             }
+            Kind::Filter(plugin) => Instances::Filter(plugin),
         };
         Ok(Self {
-            maker,
+            shared,
             instances,
             choice: parts.choice,
             on_fault: parts.on_fault,
@@ -118,12 +132,20 @@ impl Policy {
     }
 
     pub fn name(&self) -> &str {
-        &self.maker.shared.policy
+        &self.shared.policy
     }
 
     /// Whether a hook of it may be suspended.
     pub fn may_wait(&self) -> bool {
-        matches!(self.instances, Instances::Waiting { .. })
+        match &self.instances {
+            Instances::Warm { .. } => false,
+            Instances::Waiting { .. } | Instances::Filter(_) => true,
+        }
+    }
+
+    /// Whether it is a proxy-wasm module.
+    pub fn is_filter(&self) -> bool {
+        self.plugin().is_some()
     }
 
     pub fn on_fault(&self) -> OnFault {
@@ -131,19 +153,19 @@ impl Policy {
     }
 
     pub fn has_request_hook(&self) -> bool {
-        self.maker.module.hooks.has(Hook::Request)
+        self.has(Hook::Request)
     }
 
     pub fn has_attempt_hook(&self) -> bool {
-        self.maker.module.hooks.has(Hook::Before)
+        self.has(Hook::Before)
     }
 
     pub fn has_outcome_hook(&self) -> bool {
-        self.maker.module.hooks.has(Hook::After)
+        self.has(Hook::After)
     }
 
     pub fn has_response_hook(&self) -> bool {
-        self.maker.module.hooks.has(Hook::Response)
+        self.has(Hook::Response)
     }
 
     pub fn has_complete_hook(&self) -> bool {
@@ -155,11 +177,24 @@ impl Policy {
     }
 
     pub(crate) fn has(&self, hook: Hook) -> bool {
-        self.maker.module.hooks.has(hook)
+        match &self.instances {
+            Instances::Warm { maker, .. } | Instances::Waiting { maker, .. } => {
+                maker.module.hooks.has(hook)
+            }
+            Instances::Filter(plugin) => plugin.has(hook),
+        }
+    }
+
+    /// None: it is a component.
+    pub(crate) fn plugin(&self) -> Option<&Plugin> {
+        match &self.instances {
+            Instances::Warm { .. } | Instances::Waiting { .. } => None,
+            Instances::Filter(plugin) => Some(plugin),
+        }
     }
 
     pub(crate) fn max_body_bytes(&self) -> usize {
-        self.maker.shared.max_body_bytes
+        self.shared.max_body_bytes
     }
 
     pub(crate) fn keys_cache(&self) -> bool {
@@ -172,11 +207,12 @@ impl Policy {
 
     pub fn stats(&self) -> PolicyStats {
         PolicyStats {
-            policy: self.maker.shared.policy.to_string(),
+            policy: self.shared.policy.to_string(),
             calls: self.calls(),
             fuel: match &self.instances {
-                Instances::Warm(pool) => pool.fuel(),
+                Instances::Warm { pool, .. } => pool.fuel(),
                 Instances::Waiting { pool, .. } => pool.tally.fuel(),
+                Instances::Filter(plugin) => plugin.fuel(),
             },
             faults: FaultKind::ALL
                 .map(|kind| (kind, self.faults[kind.index()].load(Ordering::Relaxed)))
@@ -188,8 +224,9 @@ impl Policy {
     /// Makes and configures one more instance, and throws it away: for those who measure what a fresh one takes.
     pub fn try_start(&self) -> Result<(), Fault> {
         let made = match &self.instances {
-            Instances::Warm(_) => self.maker.warm(),
-            Instances::Waiting { .. } => self.maker.first_waiting(),
+            Instances::Warm { maker, .. } => maker.warm(),
+            Instances::Waiting { maker, .. } => maker.first_waiting(),
+            Instances::Filter(plugin) => return plugin.try_start(),
         };
         made.map(drop).map_err(StartError::into_fault)
     }
@@ -197,24 +234,26 @@ impl Policy {
     /// Linear memory of the largest of its idle instances.
     pub fn memory_bytes(&self) -> usize {
         match &self.instances {
-            Instances::Warm(pool) => pool.slots().map(|slot| slot.memory_bytes()).max(),
+            Instances::Warm { pool, .. } => pool.slots().map(|slot| slot.memory_bytes()).max(),
             Instances::Waiting { pool, .. } => pool.largest_idle(),
+            Instances::Filter(plugin) => Some(plugin.memory_bytes()),
         }
         .unwrap_or(0)
     }
 
     pub(crate) fn label(&self) -> &Arc<str> {
-        &self.maker.shared.policy
+        &self.shared.policy
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
-        self.maker.shared.clock.monotonic_ns()
+        self.shared.clock.monotonic_ns()
     }
 
     fn calls(&self) -> u64 {
         match &self.instances {
-            Instances::Warm(pool) => pool.calls(),
+            Instances::Warm { pool, .. } => pool.calls(),
             Instances::Waiting { pool, .. } => pool.tally.calls(),
+            Instances::Filter(plugin) => plugin.calls(),
         }
     }
 
@@ -233,11 +272,22 @@ impl Policy {
     {
         let leave = self.leave()?;
         let answer = match &self.instances {
-            Instances::Warm(pool) => self.call_warm(pool, exchange, hook, params),
-            // Boxed, so that only calls which may wait pay for what they keep meanwhile.
-            Instances::Waiting { pool, max_wait } => {
-                Box::pin(self.call_waiting(pool, *max_wait, exchange, hook, params)).await
+            Instances::Warm { maker, pool } => {
+                self.call_warm((maker, pool), exchange, hook, params)
             }
+            // Boxed, so that only calls which may wait pay for what they keep meanwhile.
+            Instances::Waiting {
+                maker,
+                pool,
+                max_wait,
+            } => {
+                let calling = self.call_waiting((maker, pool), *max_wait, exchange, hook, params);
+                Box::pin(calling).await
+            }
+            Instances::Filter(_) => Err(Fault::new(
+                FaultKind::Instance,
+                "a proxy-wasm module has none of a component's hooks",
+            )),
         };
         let answer = answer.and_then(|answer| {
             read(answer).map_err(|refused| Fault::new(FaultKind::Decision, refused))
@@ -253,6 +303,25 @@ impl Policy {
         }
     }
 
+    /// The same accounts for a call of a filter, which does more than one instance's call.
+    pub(crate) async fn account<R>(
+        &self,
+        call: impl Future<Output = Result<R, Trouble>>,
+    ) -> Result<R, Cause> {
+        let leave = self.leave()?;
+        match call.await {
+            Ok(answer) => {
+                if leave == Leave::Trial {
+                    self.recovered();
+                }
+                Ok(answer)
+            }
+            // The call that broke the VM was counted.
+            Err(Trouble::Lost) => Err(Cause::Fault(FaultKind::Instance)),
+            Err(Trouble::Fault(fault)) => Err(self.failed(leave, &fault)),
+        }
+    }
+
     fn leave(&self) -> Result<Leave, Cause> {
         if !self.ailing.load(Ordering::Acquire) {
             return Ok(Leave::Call);
@@ -265,7 +334,7 @@ impl Policy {
 
     fn call_warm<P, R>(
         &self,
-        pool: &Pool,
+        (maker, pool): (&Maker, &Pool),
         exchange: &mut ExchangeContext,
         hook: Pick<P, R>,
         params: P,
@@ -277,7 +346,7 @@ impl Policy {
         let mut slot = pool.checkout();
         let mut instance = match slot.take() {
             Some(instance) => instance,
-            None => self.maker.warm().map_err(StartError::into_fault)?,
+            None => maker.warm().map_err(StartError::into_fault)?,
         };
         let answer = instance.call(exchange, self.per_call, hook, params)?;
         slot.count_fuel(self.used(&instance));
@@ -290,7 +359,7 @@ impl Policy {
 
     async fn call_waiting<P, R>(
         &self,
-        pool: &WaitingPool,
+        (maker, pool): (&Maker, &WaitingPool),
         max_wait: Duration,
         exchange: &mut ExchangeContext,
         hook: Pick<P, R>,
@@ -304,7 +373,7 @@ impl Policy {
         let call = async {
             let mut instance = match place.take() {
                 Some(instance) => instance,
-                None => self.maker.waiting().await.map_err(StartError::into_fault)?,
+                None => maker.waiting().await.map_err(StartError::into_fault)?,
             };
             let answer = instance
                 .call_waiting(exchange, self.per_call, hook, params)
@@ -331,16 +400,16 @@ impl Policy {
         health.went_well(Leave::Trial, self.calls(), self.now_ns());
         if health.is_serving() {
             self.ailing.store(false, Ordering::Release);
-            tracing::info!(target: "policy", policy = %self.maker.shared.policy, "the policy works again");
+            tracing::info!(target: "policy", policy = %self.shared.policy, "the policy works again");
         }
     }
 
     fn failed(&self, leave: Leave, fault: &Fault) -> Cause {
         self.faults[fault.kind.index()].fetch_add(1, Ordering::Relaxed);
         metrics::counter!("gateway_policy_faults_total",
-            "policy" => self.maker.shared.policy.to_string(), "kind" => fault.kind.label())
+            "policy" => self.shared.policy.to_string(), "kind" => fault.kind.label())
         .increment(1);
-        tracing::warn!(target: "policy", policy = %self.maker.shared.policy, kind = fault.kind.label(), detail = %fault.detail,
+        tracing::warn!(target: "policy", policy = %self.shared.policy, kind = fault.kind.label(), detail = %fault.detail,
             "a policy call failed");
         if !fault.kind.is_the_policys() {
             return Cause::Fault(fault.kind);
@@ -348,7 +417,7 @@ impl Policy {
         let mut health = self.health.lock();
         if health.failed(&self.fault_rule, leave, self.calls(), self.now_ns()) {
             self.ailing.store(true, Ordering::Release);
-            tracing::error!(target: "policy", policy = %self.maker.shared.policy, on_fault = ?self.on_fault,
+            tracing::error!(target: "policy", policy = %self.shared.policy, on_fault = ?self.on_fault,
                 "the policy is set aside after repeated faults; it is tried again after a pause");
         }
         Cause::Fault(fault.kind)

@@ -110,7 +110,7 @@ impl Checkout<'_> {
 }
 
 /// Threads in the order in which they first called a policy.
-fn thread_number() -> usize {
+pub(crate) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -5,13 +5,14 @@
 
 use bytes::Bytes;
 
+use super::filters::{self, PieceLeft};
 use super::{Chain, apply, contain};
 use crate::bindings::veilgate::policy::types::{BodyNeed as Wish, ChunkAction};
 use crate::bodies::{Asked, BodyNeed, Places};
 use crate::decision::{Outcome, Passed, Unavailable};
 use crate::exchange::{ExchangeContext, Phase};
 use crate::hooks::{Hook, Pick};
-use crate::host::convert;
+use crate::host::convert::{self, Decided};
 use crate::policy::Policy;
 
 /// The most of a body that one call of a stream hook gets: what a guest must have room for, whatever comes at once.
@@ -185,7 +186,18 @@ impl Chain {
         let mut replaced: Option<Bytes> = None;
         let limit = self.response_need(exchange).whole.unwrap_or(0);
         for (_, policy) in self.at(exchange.bodies.response.whole).rev() {
-            let seen = replaced.as_ref().unwrap_or(&body).to_vec();
+            let seen = replaced.as_ref().unwrap_or(&body);
+            if let Some(plugin) = policy.plugin() {
+                let seen = seen.clone();
+                let whole = filters::whole(policy, plugin, exchange, Message::Response, seen);
+                match Box::pin(whole).await {
+                    // The head may be changed, and the body; another answer would be too late.
+                    Ok((_, another)) => replaced = another.or(replaced),
+                    Err(cause) => contain(policy, cause).map_or(Ok(()), Err)?,
+                }
+                continue;
+            }
+            let seen = seen.to_vec();
             let read = |(answer,)| convert::replacement(answer, limit);
             let called = policy.call(exchange, |hooks| &hooks.response_body, (seen,), read);
             match called.await {
@@ -261,6 +273,22 @@ impl Chain {
                 continue;
             }
             let policy = &self.policies[place];
+            if let Some(plugin) = policy.plugin() {
+                let piece = filters::piece(policy, plugin, exchange, message, &chunk, end);
+                match Box::pin(piece).await {
+                    PieceLeft::Kept => {}
+                    PieceLeft::Replaced(another) => chunk = another,
+                    PieceLeft::BrokenOff => return Passed::BrokenOff(policy.label().clone()),
+                    PieceLeft::Failed(cause, held) => {
+                        if let Some(unavailable) = contain(policy, cause) {
+                            return Passed::Unavailable(unavailable);
+                        }
+                        message.asked(exchange).watch.remove(place);
+                        chunk = held;
+                    }
+                }
+                continue;
+            }
             let seen = chunk.to_vec();
             let read = |(action,)| checked(action, policy.max_body_bytes());
             let called = policy.call(exchange, message.chunk_hook(), (seen, end), read);
@@ -287,6 +315,12 @@ async fn one_request_body(
     body: &Bytes,
     limit: usize,
 ) -> Result<(Outcome, Option<Bytes>), crate::decision::Cause> {
+    if let Some(plugin) = policy.plugin() {
+        let whole = filters::whole(policy, plugin, exchange, Message::Request, body.clone());
+        let (response, another) = Box::pin(whole).await?;
+        let decided = Decided::of_filter(response, Wish::None);
+        return Ok((apply(policy, exchange, decided), another));
+    }
     let seen = body.to_vec();
     let read = |((decision, another),)| {
         Ok((

@@ -19,9 +19,16 @@ impl Chain {
             if !policy.has_complete_hook() || exchange.done.has(place) {
                 continue;
             }
-            let told = (summary(completed),);
-            let called = policy.call(exchange, |hooks| &hooks.complete, told, Ok);
-            if called.await.is_err() {
+            let called = match policy.plugin() {
+                Some(plugin) => policy.account(async { plugin.on_end(exchange) }).await,
+                None => {
+                    let told = (summary(completed),);
+                    policy
+                        .call(exchange, |hooks| &hooks.complete, told, Ok)
+                        .await
+                }
+            };
+            if called.is_err() {
                 tracing::debug!(target: "policy", policy = policy.name(), "a complete hook failed");
             }
         }

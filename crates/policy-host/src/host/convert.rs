@@ -42,6 +42,21 @@ pub(crate) fn decision(decision: types::Decision) -> Result<Decided, &'static st
     })
 }
 
+impl Decided {
+    /// What a proxy-wasm module's callback comes to.
+    pub(crate) fn of_filter(respond: Option<LocalResponse>, body: types::BodyNeed) -> Self {
+        Self {
+            respond,
+            body,
+            route: None,
+            defer: false,
+            done: false,
+            reason: None,
+            response_headers: HeaderMap::new(),
+        }
+    }
+}
+
 fn response_headers(list: &[types::Field]) -> Result<HeaderMap, &'static str> {
     if list.is_empty() {
         return Ok(HeaderMap::new());

@@ -9,7 +9,7 @@ pub(crate) const MAX_FIELDS: usize = 128;
 pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
 
 /// Hop-by-hop fields and framing are the gateway's; `host` is changed by `set-authority`; a receipt is only ever the outbox's word.
-fn is_reserved(name: &HeaderName) -> bool {
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     [
         header::CONNECTION,
         header::CONTENT_LENGTH,

@@ -4,7 +4,7 @@ pub(crate) mod breakers;
 mod cache;
 mod clock;
 pub(crate) mod convert;
-mod fields;
+pub(crate) mod fields;
 pub(crate) mod kv;
 pub(crate) mod limits;
 mod llm;

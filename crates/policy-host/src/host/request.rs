@@ -14,7 +14,7 @@ const MAX_PATH_BYTES: usize = 8192;
 
 impl HostState {
     /// The request, while it may still be changed.
-    fn changeable(&mut self) -> Option<&mut RequestParts> {
+    pub(crate) fn changeable(&mut self) -> Option<&mut RequestParts> {
         match self.exchange.phase {
             Phase::Request | Phase::RequestBody | Phase::Before { .. } => {
                 Some(&mut self.exchange.request)

@@ -16,7 +16,7 @@ impl HostState {
             .map(|response| &response.headers)
     }
 
-    fn response_mut(&mut self) -> Option<&mut ResponseParts> {
+    pub(crate) fn response_mut(&mut self) -> Option<&mut ResponseParts> {
         match self.exchange.phase {
             Phase::Response | Phase::ResponseBody => self.exchange.response.as_mut(),
             Phase::Configure

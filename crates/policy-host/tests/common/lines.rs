@@ -7,10 +7,36 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-#[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<Vec<String>>>);
+#[derive(Clone)]
+pub struct Lines(Arc<Mutex<Vec<String>>>, Level);
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self(Arc::default(), Level::INFO)
+    }
+}
+
+/// Everything that this thread logs for as long as it lives, traces too.
+pub struct Captured {
+    lines: Lines,
+    _in_force: tracing::subscriber::DefaultGuard,
+}
+
+impl Captured {
+    pub fn text(&self) -> String {
+        self.lines.0.lock().unwrap().join("\n")
+    }
+}
 
 impl Lines {
+    pub fn capture() -> Captured {
+        let lines = Lines(Arc::default(), Level::TRACE);
+        Captured {
+            _in_force: tracing::subscriber::set_default(lines.clone()),
+            lines,
+        }
+    }
+
     /// What `call` logs, one text per event: level, then all fields.
     pub fn of(call: impl FnOnce()) -> Vec<String> {
         let lines = Lines::default();
@@ -30,7 +56,7 @@ impl Visit for Text {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "policy" && *metadata.level() <= Level::INFO
+        metadata.target() == "policy" && *metadata.level() <= self.1
     }
 
     fn event(&self, event: &Event<'_>) {

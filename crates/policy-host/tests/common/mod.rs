@@ -1,6 +1,7 @@
 //! Tiny guests, written in WAT against the canonical ABI and wrapped as components; and exchanges to run them on.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod filter;
 pub mod lines;
 
 use std::net::SocketAddr;

@@ -1,0 +1,72 @@
+//! What filters do by the clock: each VM has the period that it set. Arrivals in shared queues are told at the same time.
+
+use std::time::Duration;
+
+use super::plugin::{Plugin, Trouble};
+use super::pool::Slot;
+use super::state::ROOT;
+use crate::clock::NANOS_PER_MS;
+
+/// How often arrivals in queues are looked for.
+const QUEUE_PERIOD: Duration = Duration::from_secs(1);
+/// A filter that wants to be called more often is called as often as this.
+const MIN_PERIOD: Duration = Duration::from_millis(20);
+
+impl Plugin {
+    /// How often `on_tick` is to be called. None: there is nothing to call, for now.
+    pub(crate) fn tick_period(&self) -> Option<Duration> {
+        let wanted = self.slots().iter().filter_map(|slot| {
+            let place = slot.lock();
+            let ms = place.vm.as_ref()?.tick_ms()?;
+            Some(Duration::from_millis(ms.into()))
+        });
+        let queues = (!self.facts().queues.is_empty()).then_some(QUEUE_PERIOD);
+        let shortest = wanted.chain(queues).min()?;
+        Some(shortest.max(MIN_PERIOD))
+    }
+
+    /// Calls the VMs whose time has come.
+    pub(crate) fn on_tick(&self) -> Result<(), Trouble> {
+        let now = self.now_ns();
+        let slots = self.slots();
+        let ticked = slots.iter().map(|slot| self.tick(slot, now));
+        // Every VM has its turn, whatever becomes of another's.
+        let failed = ticked.filter_map(Result::err).last();
+        let told = match slots.first() {
+            Some(slot) => self.tell_arrivals(slot),
+            None => Ok(()),
+        };
+        failed.map_or(told, Err)
+    }
+
+    fn tick(&self, slot: &Slot, now: u64) -> Result<(), Trouble> {
+        let mut place = slot.lock();
+        let Some(ms) = place.vm.as_ref().and_then(|vm| vm.tick_ms()) else {
+            return Ok(());
+        };
+        let due = place.next_tick_ns.is_some_and(|due| now >= due);
+        if due || place.next_tick_ns.is_none() {
+            place.next_tick_ns = Some(now.saturating_add(u64::from(ms) * NANOS_PER_MS));
+        }
+        if !due {
+            return Ok(());
+        }
+        self.at_root(&mut place, |callbacks, store| match &callbacks.tick {
+            Some(tick) => tick.call(store, ROOT),
+            None => Ok(()),
+        })
+    }
+
+    fn tell_arrivals(&self, slot: &Slot) -> Result<(), Trouble> {
+        for queue in self.facts().queues.take_ready() {
+            let mut place = slot.lock();
+            self.at_root(&mut place, |callbacks, store| {
+                match &callbacks.queue_ready {
+                    Some(ready) => ready.call(store, (ROOT, queue)),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
