@@ -91,9 +91,8 @@ fn exchange(line: &Line, last_ms: Option<u64>, text: &mut String) {
             line.method, line.path, line.status
         ))
     ));
-    match last_ms.map(|last| line.t_ms.saturating_sub(last)) {
-        Some(passed @ 1..) => put(format!("advance = \"{passed}ms\"")),
-        _ => {}
+    if let Some(passed @ 1..) = last_ms.map(|last| line.t_ms.saturating_sub(last)) {
+        put(format!("advance = \"{passed}ms\""));
     }
     let mut request = vec![
         format!("method = {}", quoted(&line.method)),
