@@ -174,7 +174,9 @@ impl Period {
             ("m", 60_000),
             ("s", 1000),
         ];
-        let fits = |(_, millis): &&(&str, u64)| self.millis >= *millis && self.millis % millis == 0;
+        let fits = |(_, millis): &&(&str, u64)| {
+            self.millis >= *millis && self.millis.is_multiple_of(*millis)
+        };
         let (unit, millis) = match units.iter().find(fits) {
             Some((unit, millis)) => (*unit, *millis),
             None if self.millis == 0 => ("s", 1),

@@ -96,8 +96,8 @@ impl Prompt {
         match &json {
             Json::Table(members) => {
                 let counts = |name: &str, value: &Json<'_>| {
-                    !(self.nulls_mean_nothing && *value == Json::Null)
-                        && !self.ignore.iter().any(|ignored| ignored == name)
+                    let means_nothing = self.nulls_mean_nothing && *value == Json::Null;
+                    !means_nothing && !self.ignore.iter().any(|ignored| ignored == name)
                 };
                 let members = members.iter().filter(|(name, value)| counts(name, value));
                 self.push_table(&mut form, members);
