@@ -37,7 +37,7 @@ const BY_FIRST_BYTE: &str = r#"
     (if (result i32) (local.get $len) (then (i32.load8_u (local.get $at))) (else (i32.const 0))))"#;
 
 /// A guest that asks for bodies and puts its letter after each that it gets (an answer at 2048). `t` traps, `l` answers one that is too long;
-/// of pieces, `d` is dropped, `x` aborts, `s` stops the watch, `k` is kept.
+/// of pieces, `d` is dropped, `x` aborts, `s` stops the watch, `k` is kept. The letter `z` is done with its first decision; `t` traps in its tick.
 fn letter(letter: char, asks: u8) -> Vec<u8> {
     let body = format!(
         r#"{BY_FIRST_BYTE} (data (i32.const 16) "x-seen") (data (i32.const 24) "{letter}")
@@ -58,7 +58,8 @@ fn letter(letter: char, asks: u8) -> Vec<u8> {
           (if (i32.eq (local.get $first) (i32.const 115)) (then (i32.store8 (i32.const 2048) (i32.const 4))))
           (if (call $set (i32.const 16) (i32.const 6) (i32.const 24) (i32.const 1)) (then (unreachable)))
           (i32.const 2048))
-        (func $ask (result i32) (i32.store8 (i32.const 1104) (i32.const {asks})) (i32.const 1024))
+        (func $ask (result i32) (i32.store8 (i32.const 1104) (i32.const {asks}))
+          (i32.store8 (i32.const 1106) (i32.eq (i32.load8_u (i32.const 24)) (i32.const 122))) (i32.const 1024))
         (func (export "{ON_REQUEST}") (result i32) (call $ask))
         (func (export "{ON_RESPONSE}") (result i32) (call $ask))
         (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param $at i32) (param $len i32) (result i32)
@@ -79,7 +80,8 @@ fn letter(letter: char, asks: u8) -> Vec<u8> {
           (param i32 i64 i32 i64 i32 i32 i32 i32 i64 i64 i32 i32 i32)
           (call $set_attr (i32.const 24) (i32.const 1) (i32.const 16) (i32.const 6))
           (if (i32.eq (local.get 0) (i32.const 418)) (then (unreachable))))
-        (func (export "veilgate:policy/tick-hook@0.2.0#on-tick"))"#
+        (func (export "veilgate:policy/tick-hook@0.2.0#on-tick")
+          (if (i32.eq (i32.load8_u (i32.const 24)) (i32.const 116)) (then (unreachable))))"#
     );
     component("bodied", IMPORTS, &body)
 }
@@ -383,18 +385,22 @@ fn a_guest_reads_and_changes_the_model_and_later_sees_the_usage() {
 #[test]
 fn the_end_is_told_to_each_that_is_not_done_whatever_the_others_do() {
     let bench = Bench::new();
-    let done = bare("(i32.store8 (i32.const 1106) (i32.const 1)) (i32.const 1024)");
     let chain = Chain::new(vec![
         bench
             .load(spec("a", letter('a', 0), OnFault::Deny))
             .unwrap(),
-        bench.load(spec("d", done, OnFault::Deny)).unwrap(),
+        bench
+            .load(spec("z", letter('z', 0), OnFault::Deny))
+            .unwrap(),
         bench
             .load(spec("b", letter('b', 0), OnFault::Deny))
             .unwrap(),
     ]);
     assert!(chain.has_complete_hook());
     let mut exchange = begun(&chain);
+    assert!(chain.tells_the_end(&exchange));
+    let only_done = Chain::new(vec![chain.policies()[1].clone()]);
+    assert!(!only_done.tells_the_end(&begun(&only_done)));
     let teapot = Completed {
         status: 418,
         upstream: Some("u".into()),
@@ -406,7 +412,7 @@ fn the_end_is_told_to_each_that_is_not_done_whatever_the_others_do() {
         (exchange.attrs.read("a"), exchange.attrs.read("b")),
         (Some("x-seen"), Some("x-seen"))
     );
-    assert_eq!(chain.policies()[1].stats().calls, 1);
+    assert_eq!(exchange.attrs.read("z"), None);
     let faults: u64 = chain.policies()[0]
         .stats()
         .faults
@@ -426,4 +432,15 @@ fn a_tick_is_a_call_without_an_exchange() {
     now(policy.on_tick());
     now(policy.on_tick());
     assert_eq!(policy.stats().calls, 2);
+    for on_fault in [OnFault::Deny, OnFault::Skip] {
+        let traps = bench.load(spec("t", letter('t', 0), on_fault)).unwrap();
+        now(traps.on_tick());
+        now(traps.on_tick());
+        let faults: u64 = traps.stats().faults.iter().map(|(_, count)| count).sum();
+        assert_eq!(
+            (traps.stats().calls, faults),
+            (2, 2),
+            "each on an instance of its own"
+        );
+    }
 }

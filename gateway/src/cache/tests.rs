@@ -68,6 +68,7 @@ struct World {
     directives: Directives,
     stale_if_error: Option<Duration>,
     key_parts: Vec<String>,
+    body_digest: Option<[u8; 32]>,
 }
 
 /// What the client got.
@@ -96,6 +97,7 @@ impl World {
             directives: Directives::default(),
             stale_if_error: None,
             key_parts: Vec::new(),
+            body_digest: None,
         }
     }
 
@@ -139,7 +141,7 @@ impl World {
             path_and_query: path,
             headers,
             key_parts: &self.key_parts,
-            body_digest: None,
+            body_digest: self.body_digest,
             bypass: false,
             may_wait,
         };
@@ -496,6 +498,42 @@ async fn a_policy_stores_what_the_origin_left_open_and_forbids_what_it_likes() {
             Source::StaleCache
         )
     );
+}
+
+#[tokio::test]
+async fn a_post_whose_body_is_in_the_key_is_stored_and_another_post_removes_it() {
+    let mut world = World::new();
+    let cacheable = &["cache-control: max-age=60", "etag: \"1\""];
+    world.body_digest = Some([1; 32]);
+    world.next_text(cacheable, "one");
+    assert_eq!(world.ask(Method::POST, "/x", &[]).await.0.body, "one");
+    let hit = world
+        .ask(Method::POST, "/x", &["if-none-match: \"1\""])
+        .await
+        .0;
+    assert_eq!(
+        (hit.status, hit.body.as_str()),
+        (200, "one"),
+        "a POST is no condition for 304"
+    );
+    world.body_digest = Some([2; 32]);
+    world.next_text(cacheable, "two");
+    assert_eq!(world.ask(Method::POST, "/x", &[]).await.0.body, "two");
+    world.body_digest = Some([1; 32]);
+    assert_eq!(world.ask(Method::POST, "/x", &[]).await.0.body, "one");
+    // Stale: it is fetched anew, since an origin would answer 412 to the validator.
+    world.now += secs(61);
+    world.next_text(cacheable, "new");
+    assert_eq!(world.ask(Method::POST, "/x", &[]).await.0.body, "new");
+    assert!(!world.last_asked().contains_key("if-none-match"));
+    assert_eq!(world.ask(Method::POST, "/x", &[]).await.0.body, "new");
+    // One that nobody said only asks.
+    world.body_digest = None;
+    world.next_text(&[], "done");
+    world.ask(Method::POST, "/x", &[]).await;
+    world.body_digest = Some([1; 32]);
+    world.next_text(cacheable, "after");
+    assert_eq!(world.ask(Method::POST, "/x", &[]).await.0.body, "after");
 }
 
 #[tokio::test]

@@ -181,6 +181,32 @@ fn paths_are_resolved_against_the_folder_of_the_file_and_tables_become_json() {
 }
 
 #[test]
+fn a_policy_says_how_long_bodies_may_be_and_how_often_it_ticks() {
+    let with = |settings: &str| {
+        let policy = "[[policy]]\nname = \"p\"\nmodule = \"p.wasm\"\n";
+        parse(
+            &format!("{MINIMAL}{policy}{settings}"),
+            "edge.toml",
+            Path::new("/"),
+        )
+    };
+    let config =
+        with("max_body_bytes = \"64KiB\"\ntick = \"10s\"\ngrants = [\"llm\"]").expect("fine");
+    let policy = &config.policies[0];
+    assert_eq!(policy.max_body_bytes, Some(64 * 1024));
+    assert_eq!(policy.tick, Some(Duration::from_secs(10)));
+    for (bad, word) in [
+        ("max_body_bytes = 0", "between"),
+        ("max_body_bytes = \"65MiB\"", "between"),
+        ("tick = \"10ms\"", "not between 100 ms and a day"),
+        ("tick = \"48h\"", "not between 100 ms and a day"),
+    ] {
+        let error = with(bad).expect_err(bad).to_string();
+        assert!(error.contains(word), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn endpoints_are_addresses() {
     for good in [
         "http://a",

@@ -19,7 +19,7 @@ pub(super) struct Kept {
 }
 
 enum Place {
-    Here(Box<ExchangeContext>),
+    Here(ExchangeContext),
     /// A body may still hold it.
     Shared(Arc<Shared>),
 }
@@ -44,7 +44,7 @@ impl Kept {
                 Place::Shared(shared)
             }
             (Some(shared), None) => Place::Shared(shared),
-            (None, Some(context)) => Place::Here(Box::new(context)),
+            (None, Some(context)) => Place::Here(context),
             (None, None) => return None,
         };
         Some(Self {
@@ -60,7 +60,12 @@ impl Kept {
         completed: impl FnOnce() -> Completed,
         usage: Option<Arc<Mutex<UsageScanner>>>,
     ) {
-        if !self.route.chain.has_complete_hook() {
+        let chain = &self.route.chain;
+        let told = match &self.context {
+            Place::Here(context) => chain.tells_the_end(context),
+            Place::Shared(_) => chain.has_complete_hook(),
+        };
+        if !told {
             return;
         }
         let place = gateway.endings.enter();
@@ -78,7 +83,7 @@ impl Kept {
 
     async fn complete(self, completed: &Completed, usage: Option<Arc<Mutex<UsageScanner>>>) {
         let mut context = match self.context {
-            Place::Here(context) => Held::new(*context),
+            Place::Here(context) => Held::new(context),
             Place::Shared(shared) => shared.turn().await.keep(),
         };
         if let Some(usage) = usage {

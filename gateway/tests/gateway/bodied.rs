@@ -108,3 +108,17 @@ pub async fn site(origin: SocketAddr, modules: &[(&str, Vec<u8>, &str)], extra: 
     );
     Site::start(dir, &text).await
 }
+
+/// The same with TLS and all three protocols.
+pub async fn encrypted(origin: SocketAddr, modules: &[(&str, Vec<u8>, &str)]) -> Site {
+    let (dir, policies) = policies(modules);
+    let ca = transport::certs::make_ca(dir.path(), "test authority").expect("an authority");
+    transport::certs::issue_server(&ca, dir.path(), "server", &["localhost", "127.0.0.1"])
+        .expect("a certificate");
+    let text = format!(
+        "[server]\naccess_log = false\n[[listener]]\naddr = \"127.0.0.1:0\"\nprotocols = [\"h1\", \"h2\", \"h3\"]\n\
+         tls = {{ cert = \"server.pem\", key = \"server.key\" }}\n[policies]\ncache_bytes = 0\n[[upstream]]\nname = \"origin\"\n\
+         endpoints = [\"http://{origin}\"]\n{policies}"
+    );
+    Site::start(dir, &text).await
+}

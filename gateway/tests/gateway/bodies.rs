@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use transport::tls::Protocol;
 use veilgate::body::{Body, BodyError};
 
-use crate::bodied::{WATCH, WHOLE, guest, letter, policies, site};
+use crate::bodied::{WATCH, WHOLE, encrypted, guest, letter, site};
 use crate::client::{Connection, Reply, raw};
 use crate::origin::Origin;
 use crate::site::{PATIENCE, Site};
@@ -47,21 +47,7 @@ async fn a_whole_body_is_seen_and_replaced_on_every_protocol() {
         ("a", letter('a', WHOLE, WHOLE), ""),
         ("b", letter('b', WHOLE, WHOLE), ""),
     ];
-    let (modules, text) = policies(&guests);
-    let dir = tempfile::tempdir().expect("a folder");
-    for (name, module, _) in &guests {
-        std::fs::write(dir.path().join(format!("{name}.wasm")), module).expect("written");
-    }
-    drop(modules);
-    let ca = transport::certs::make_ca(dir.path(), "test authority").expect("an authority");
-    transport::certs::issue_server(&ca, dir.path(), "server", &["localhost", "127.0.0.1"])
-        .expect("a certificate");
-    let text = format!(
-        "[server]\naccess_log = false\n[[listener]]\naddr = \"127.0.0.1:0\"\nprotocols = [\"h1\", \"h2\", \"h3\"]\n\
-         tls = {{ cert = \"server.pem\", key = \"server.key\" }}\n[policies]\ncache_bytes = 0\n[[upstream]]\nname = \"origin\"\n\
-         endpoints = [\"http://{addr}\"]\n{text}"
-    );
-    let site = Site::start(dir, &text).await;
+    let site = encrypted(addr, &guests).await;
     for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Http3] {
         let mut connection = Connection::encrypted(site.addr, site.dir.path(), protocol).await;
         // The request passes a, then b; the response b, then a.
@@ -79,6 +65,25 @@ async fn a_whole_body_is_seen_and_replaced_on_every_protocol() {
             "helloba",
             "{protocol:?}"
         );
+        let head = request(Method::HEAD, "/", Body::empty());
+        assert_eq!(connection.send(head).await.text(), "", "{protocol:?}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_is_watched_on_every_protocol() {
+    let (_, addr) = Origin::start().await;
+    let site = encrypted(addr, &[("a", letter('a', WATCH, WATCH), "")]).await;
+    for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Http3] {
+        let mut connection = Connection::encrypted(site.addr, site.dir.path(), protocol).await;
+        let known = request(Method::POST, "/echo", Body::full("-"));
+        assert_eq!(connection.send(known).await.text(), "-aa", "{protocol:?}");
+        let (sender, body) = pieces();
+        sender.send(Ok("1")).await.expect("room");
+        drop(sender);
+        let streamed = connection.send(request(Method::POST, "/echo", body)).await;
+        assert_eq!(streamed.text(), "1aa", "{protocol:?}");
         let head = request(Method::HEAD, "/", Body::empty());
         assert_eq!(connection.send(head).await.text(), "", "{protocol:?}");
     }
@@ -315,5 +320,33 @@ async fn a_post_is_cached_by_its_body() {
     let echoed = post(&site, "/echo", "one and more").await;
     assert_eq!(echoed.text(), "one and more");
     assert_eq!(origin.requests(), 5);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn posts_with_one_normal_form_share_a_response() {
+    let (origin, addr) = Origin::start().await;
+    let world = "import veilgate:policy/cache@0.2.0; export veilgate:policy/request-hook@0.2.0;
+        export veilgate:policy/request-body-hook@0.2.0;";
+    let imports =
+        r#"(import "veilgate:policy/cache@0.2.0" "key-text" (func $key_text (param i32 i32)))"#;
+    // The first byte is the normal form of all that begins with it.
+    let body = r#"(func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+          (i32.store8 (i32.const 1104) (i32.const 1)) (i32.const 1024))
+        (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param i32 i32) (result i32)
+          (call $reset)
+          (call $key_text (local.get 0) (i32.const 1))
+          (i32.const 4096))"#;
+    let guests = [("keys", guest(world, imports, body), "grants = [\"cache\"]")];
+    let site = site(addr, &guests, "[cache]\n").await;
+    for (body, after) in [
+        ("a1", "after 0"),
+        ("a2", "after 0"),
+        ("b1", "after 1"),
+        ("a3", "after 0"),
+    ] {
+        assert_eq!(post(&site, "/fresh", body).await.text(), after, "{body}");
+    }
+    assert_eq!(origin.requests(), 2);
     site.stop().await;
 }
