@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox::Outbox;
-use policy_host::Services;
+use policy_host::{CacheControl, PolicyRecords, Services};
 use sync::SyncHandle;
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::cache::Cache;
+use crate::calls::{OutboxForPolicies, UpstreamCalls};
 use crate::config::{AdminConfig, Config, PolicyConfig};
 use crate::drain::{Phase, Switch, Tally};
 use crate::listener::{ListenError, Listener};
@@ -81,13 +82,6 @@ pub struct Running {
 pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let cache = config.cache.as_ref().map(Cache::new);
-    let services = Services {
-        cache: cache
-            .clone()
-            .map(|cache| cache as Arc<dyn policy_host::CacheControl>),
-    };
-    let loading = blocking(&config, move |config| Policies::load(config, services));
-    let policies = Arc::new(loading.await??);
     let outbox = match &config.outbox {
         Some(settings) => {
             let settings = settings.clone();
@@ -103,6 +97,12 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         _ => None,
     };
     let upstreams = Upstreams::start(&config.upstreams)?;
+    let services = services(&config, cache.as_ref(), &upstreams, outbox.as_ref());
+    let policies = {
+        let config = config.clone();
+        let loading = tokio::task::spawn_blocking(move || Policies::load(&config, services));
+        Arc::new(loading.await??)
+    };
     let limits = Arc::new(config.limits.clone());
     let access_log = match config.server.access_log {
         true => Some(AccessLog::start(&Sink::Stdout).map_err(StartError::AccessLog)?),
@@ -201,12 +201,23 @@ async fn open_fhe(_: &Arc<Config>) -> Result<Option<Arc<dyn Service>>, StartErro
     Ok(None)
 }
 
-async fn blocking<T: Send + 'static>(
-    config: &Arc<Config>,
-    work: impl FnOnce(&Config) -> T + Send + 'static,
-) -> Result<T, StartError> {
-    let config = config.clone();
-    Ok(tokio::task::spawn_blocking(move || work(&config)).await?)
+/// What policies may ask of the gateway.
+fn services(
+    config: &Config,
+    cache: Option<&Arc<Cache>>,
+    upstreams: &Arc<Upstreams>,
+    outbox: Option<&Outbox>,
+) -> Services {
+    let timeout = config.outbox.as_ref().map(|outbox| outbox.durable_timeout);
+    let records = outbox.zip(timeout).map(|(outbox, timeout)| {
+        let sink = Arc::new(OutboxRecords::new(outbox.clone()));
+        Arc::new(OutboxForPolicies { sink, timeout }) as Arc<dyn PolicyRecords>
+    });
+    Services {
+        cache: cache.map(|cache| cache.clone() as Arc<dyn CacheControl>),
+        calls: Some(Arc::new(UpstreamCalls(upstreams.clone()))),
+        records,
+    }
 }
 
 impl Running {

@@ -204,6 +204,12 @@ pub struct PolicyConfig {
     pub grants: Vec<String>,
     /// Key-value stores that all policies share that list them.
     pub kv_shared: Vec<String>,
+    /// Upstreams that it may send requests of its own to.
+    pub calls: Vec<String>,
+    /// Of a policy that may wait: calls at the same time.
+    pub instances: Option<u64>,
+    /// Of a policy that may wait: how long one call may take.
+    pub max_wait: Option<Duration>,
     /// The policy's own table, as JSON text.
     pub config_json: String,
     pub on_fault: OnFault,

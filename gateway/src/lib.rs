@@ -26,6 +26,7 @@ pub mod admin;
 pub mod app;
 pub mod body;
 pub mod cache;
+mod calls;
 pub mod cli;
 pub mod config;
 pub mod drain;

@@ -79,7 +79,7 @@ pub struct Policies {
 
 impl Policies {
     /// Reads, compiles and configures every policy. Takes seconds: not for a worker thread. `services` is what policies may ask of
-    /// the rest of the gateway.
+    /// the rest of the gateway; without them (to check a config) nothing outside can be asked.
     pub fn load(config: &Config, services: Services) -> Result<Self, PolicyError> {
         let primitives = Primitives::new(PrimitiveCaps {
             kv_max_bytes: config.limits.kv_max_bytes,
@@ -216,6 +216,13 @@ fn check_tick(policy: &Policy, every: Option<Duration>) -> Result<(), PolicyErro
     })
 }
 
+fn instances(policy: &PolicyConfig) -> usize {
+    let given = policy
+        .instances
+        .and_then(|count| usize::try_from(count).ok());
+    given.unwrap_or(Limits::default().instances)
+}
+
 fn host_config(config: &Config, clock: Arc<dyn Clock>, services: Services) -> HostConfig {
     let defaults = HostConfig::default();
     let largest = config
@@ -229,6 +236,7 @@ fn host_config(config: &Config, clock: Arc<dyn Clock>, services: Services) -> Ho
     HostConfig {
         workers: config.server.workers.unwrap_or(defaults.workers),
         max_policies: config.policies.len().max(1),
+        waiting_instances: config.policies.iter().map(instances).sum(),
         max_memory_bytes: defaults.max_memory_bytes.max(largest),
         artifacts: config
             .policy_host
@@ -255,6 +263,7 @@ fn spec(policy: &PolicyConfig, wasm: Vec<u8>) -> Result<PolicySpec, PolicyError>
     let mut spec = PolicySpec::new(policy.name.clone(), wasm);
     spec.grants = policy.grants.iter().map(grant).collect::<Result<_, _>>()?;
     spec.kv_shared.clone_from(&policy.kv_shared);
+    spec.calls.clone_from(&policy.calls);
     spec.pin = policy.digest;
     spec.instance = policy.instance;
     spec.config_json.clone_from(&policy.config_json);
@@ -272,7 +281,8 @@ fn spec(policy: &PolicyConfig, wasm: Vec<u8>) -> Result<PolicySpec, PolicyError>
             .unwrap_or(defaults.memory_bytes),
         fuel: policy.fuel.unwrap_or(defaults.fuel),
         deadline: policy.deadline.unwrap_or(defaults.deadline),
-        ..defaults
+        instances: instances(policy),
+        max_wait: policy.max_wait.unwrap_or(defaults.max_wait),
     };
     Ok(spec)
 }

@@ -4,6 +4,8 @@
 mod bodied;
 #[path = "gateway/bodies.rs"]
 mod bodies;
+#[path = "gateway/calls.rs"]
+mod calls;
 #[path = "gateway/client.rs"]
 mod client;
 #[path = "gateway/drain.rs"]

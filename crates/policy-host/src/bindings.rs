@@ -27,6 +27,8 @@ wasmtime::component::bindgen!({
             import veilgate:policy/cache@0.2.0;
             import veilgate:policy/upstreams@0.2.0;
             import veilgate:policy/llm@0.2.0;
+            import veilgate:policy/http-call@0.2.0;
+            import veilgate:policy/outbox@0.2.0;
             export veilgate:policy/lifecycle@0.2.0;
             export veilgate:policy/request-hook@0.2.0;
             export veilgate:policy/request-body-hook@0.2.0;
@@ -41,10 +43,16 @@ wasmtime::component::bindgen!({
         }
     ",
     world: "veilgate:host/host",
-    imports: { default: trappable },
+    imports: {
+        "veilgate:policy/http-call.send": async | trappable,
+        "veilgate:policy/http-call.[method]pending.wait": async | trappable,
+        "veilgate:policy/outbox.append": async | trappable,
+        default: trappable,
+    },
     with: {
         "veilgate:policy/limits.limiter": crate::host::limits::LimiterHandle,
         "veilgate:policy/limits.gate": crate::host::limits::GateHandle,
+        "veilgate:policy/http-call.pending": crate::host::http_call::PendingCall,
         "veilgate:policy/kv.store": crate::host::kv::StoreHandle,
         "veilgate:policy/breakers.breaker": crate::host::breakers::BreakerHandle,
     },

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -24,6 +25,7 @@ use crate::state::{
     TABLES_PER_COMPONENT,
 };
 use crate::ticker::Ticker;
+use crate::waits::MAX_IN_FLIGHT;
 
 /// The stack of a guest. Policies are shallow; a recursion without end traps soon.
 const GUEST_STACK_BYTES: usize = 512 * 1024;
@@ -142,6 +144,9 @@ impl PolicyHost {
                 .as_ref()
                 .map_or_else(|| spec.name.clone(), |scope| format!("shared/{scope}")),
             kv_shared: spec.kv_shared.clone(),
+            calls: spec.calls.clone(),
+            calls_in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            max_wait: limits.max_wait,
             primitives: primitives.clone(),
             clock: self.config.clock.clone(),
             services,

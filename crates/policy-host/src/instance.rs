@@ -131,9 +131,10 @@ impl Instance {
     }
 
     fn configured(
-        &self,
+        &mut self,
         answer: wasmtime::Result<(Result<(), String>,)>,
     ) -> Result<(), StartError> {
+        self.store.data_mut().log_printed();
         self.store.data().report_dropped_lines();
         match answer {
             Ok((Ok(()),)) => Ok(()),
@@ -184,11 +185,14 @@ impl Instance {
     {
         arm(&mut self.store, allow)?;
         self.store.data_mut().begin_call();
+        self.store.data_mut().serves();
         let lent = Lent::new(&mut self.store, exchange);
         let answer = match hooks::the(hook(&self.hooks)) {
             Ok(hook) => hook.call_async(&mut *lent.store, params).await,
             Err(error) => Err(error),
         };
+        // While the exchange is lent: lines carry its id.
+        lent.store.data_mut().log_printed();
         drop(lent);
         self.store.data().report_dropped_lines();
         answer.map_err(|error| fault(&error, self.store.data()))

@@ -43,6 +43,7 @@ mod tick;
 mod ticker;
 mod upstream;
 mod waiting;
+mod waits;
 
 pub use artifacts::{ArtifactDir, ArtifactsError};
 pub use attrs::Attrs;
@@ -67,7 +68,10 @@ pub use policy::{Policy, PolicyStats};
 pub use primitives::{
     BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives, StoreSize,
 };
-pub use services::{CacheControl, Services};
+pub use services::{
+    CacheControl, Later, OutboundCall, OutboundCalls, OutboundReply, PolicyRecord, PolicyRecords,
+    ServiceError, Services,
+};
 pub use spec::{
     DEFAULT_BODY_BYTES, Grant, HostConfig, InstanceChoice, Limits, MAX_BODY_BYTES, OnFault,
     PolicySpec, UnknownGrant,

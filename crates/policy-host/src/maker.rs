@@ -36,6 +36,10 @@ impl Maker {
     }
 
     fn state(&self) -> HostState {
-        HostState::new(self.shared.clone(), self.memory_bytes)
+        let state = HostState::new(self.shared.clone(), self.memory_bytes);
+        match self.module.waits {
+            true => state.may_wait(self.module.wasi),
+            false => state,
+        }
     }
 }

@@ -15,6 +15,17 @@ pub(crate) const VERSION_LINE: &str = "0.2.";
 const BASICS: [&str; 7] = [
     "types", "request", "response", "log", "clock", "random", "metrics",
 ];
+/// Interfaces that suspend who calls them.
+const WAITING: [&str; 2] = ["veilgate:policy/http-call@", "veilgate:policy/outbox@"];
+/// What there is of WASI 0.2: nothing behind it but clocks, random numbers and the log.
+const WASI: [&str; 6] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 const HOOKS: &str =
     "request-hook, attempt-hook, outcome-hook, response-hook, complete-hook, tick-hook";
 
@@ -25,6 +36,8 @@ pub(crate) struct Module {
     pub(crate) hooks: Exported,
     /// Whether a call of it may be suspended.
     pub(crate) waits: bool,
+    /// Whether it imports WASI.
+    pub(crate) wasi: bool,
 }
 
 /// `basics` has everything that is always granted.
@@ -44,8 +57,11 @@ pub(crate) fn load(
             policy: policy(),
             detail: format!("{error:#}"),
         })?;
+    let (mut waits, mut wasi) = (spec.may_wait, false);
     for (import, _) in component.component_type().imports(engine) {
         check_import(spec, import)?;
+        wasi |= is_wasi(import);
+        waits |= wasi || WAITING.iter().any(|name| import.starts_with(name));
     }
     let mut linker = basics.clone();
     for grant in Grant::ALL
@@ -55,6 +71,9 @@ pub(crate) fn load(
         host::link_grant(&mut linker, grant)
             .map_err(|error| contract(spec, grant.name(), &error))?;
     }
+    if wasi {
+        host::wasi::link(&mut linker).map_err(|error| contract(spec, "wasi", &error))?;
+    }
     let pre = linker
         .instantiate_pre(&component)
         .map_err(|error| contract(spec, "imports", &error))?;
@@ -62,7 +81,8 @@ pub(crate) fn load(
     Ok(Module {
         pre,
         hooks,
-        waits: spec.may_wait,
+        waits,
+        wasi,
     })
 }
 
@@ -82,6 +102,12 @@ fn contract(spec: &PolicySpec, interface: &str, error: &wasmtime::Error) -> Load
     }
 }
 
+fn is_wasi(import: &str) -> bool {
+    let version = import.rsplit_once('@').map(|(_, version)| version);
+    version.is_some_and(|version| version.starts_with(VERSION_LINE))
+        && WASI.iter().any(|package| import.starts_with(package))
+}
+
 fn check_import(spec: &PolicySpec, import: &str) -> Result<(), LoadError> {
     let unknown = |advice| {
         Err(LoadError::UnknownImport {
@@ -90,9 +116,13 @@ fn check_import(spec: &PolicySpec, import: &str) -> Result<(), LoadError> {
             advice,
         })
     };
+    if is_wasi(import) {
+        return Ok(());
+    }
     if import.starts_with("wasi:") {
         return unknown(
-            "policies have no file, socket or clock of the system: build for wasm32-unknown-unknown, or with stubs for WASI",
+            "of WASI 0.2 there are cli, clocks, filesystem, io, random and sockets, all of them empty: build for wasm32-unknown-unknown, \
+             for wasm32-wasip2, or with stubs for the rest",
         );
     }
     let Some((interface, version)) = import

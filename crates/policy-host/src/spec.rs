@@ -132,16 +132,20 @@ pub enum Grant {
     Cache,
     Upstreams,
     Llm,
+    HttpCall,
+    Outbox,
 }
 
 impl Grant {
-    pub const ALL: [Grant; 6] = [
+    pub const ALL: [Grant; 8] = [
         Grant::Limits,
         Grant::Breakers,
         Grant::Kv,
         Grant::Cache,
         Grant::Upstreams,
         Grant::Llm,
+        Grant::HttpCall,
+        Grant::Outbox,
     ];
 
     /// The interface's name in the contract, and the name in the operator's config.
@@ -153,6 +157,8 @@ impl Grant {
             Grant::Cache => "cache",
             Grant::Upstreams => "upstreams",
             Grant::Llm => "llm",
+            Grant::HttpCall => "http-call",
+            Grant::Outbox => "outbox",
         }
     }
 }
@@ -204,6 +210,8 @@ pub struct PolicySpec {
     pub shared_scope: Option<String>,
     /// Names of key-value stores that are not the policy's own, but shared by all policies that list them.
     pub kv_shared: Vec<String>,
+    /// Upstreams that it may send requests of its own to, if it is granted `http-call`.
+    pub calls: Vec<String>,
 }
 
 impl PolicySpec {
@@ -222,6 +230,7 @@ impl PolicySpec {
             may_wait: false,
             shared_scope: None,
             kv_shared: Vec::new(),
+            calls: Vec::new(),
         }
     }
 

@@ -3,7 +3,9 @@
 //! Invariant: an idle instance holds a vacant exchange; the caller's is swapped in for the length of one call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
@@ -11,8 +13,10 @@ use crate::clock::Clock;
 use crate::error::HostRefusal;
 use crate::exchange::ExchangeContext;
 use crate::host::metrics::MAX_OBSERVATIONS_PER_CALL;
+use crate::host::wasi::Wasi;
 use crate::primitives::{Meter, Primitives};
 use crate::services::Services;
+use crate::waits::Waits;
 
 /// Handles of limiters, gates, breakers and stores that one instance may hold: they are defined once, when it is configured.
 const MAX_HANDLES: usize = 192;
@@ -38,6 +42,10 @@ pub(crate) struct Shared {
     pub(crate) services: Services,
     /// The longest body that the policy is given, or gives.
     pub(crate) max_body_bytes: usize,
+    /// Upstreams that the policy may call.
+    pub(crate) calls: Vec<String>,
+    pub(crate) calls_in_flight: Arc<Semaphore>,
+    pub(crate) max_wait: Duration,
 }
 
 pub(crate) struct HostState {
@@ -50,6 +58,8 @@ pub(crate) struct HostState {
     /// How many more times this call may observe a histogram.
     pub(crate) observations_left: u32,
     pub(crate) memory: MemoryBudget,
+    /// None: it never waits.
+    pub(crate) waits: Option<Box<Waits>>,
 }
 
 impl HostState {
@@ -68,7 +78,15 @@ impl HostState {
                 used: 0,
                 refused: false,
             },
+            waits: None,
         }
+    }
+
+    /// For an instance that may wait.
+    pub(crate) fn may_wait(mut self, with_wasi: bool) -> Self {
+        let wasi = with_wasi.then(|| Box::new(Wasi::new(&self.shared.clock)));
+        self.waits = Some(Box::new(Waits::new(wasi)));
+        self
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
@@ -92,6 +110,16 @@ impl HostState {
         self.log = LogBudget::default();
         self.observations_left = MAX_OBSERVATIONS_PER_CALL;
         self.memory.refused = false;
+        if let Some(waits) = self.waits.as_deref_mut() {
+            waits.begin(self.shared.max_wait);
+        }
+    }
+
+    /// The instance is started and configured: from now on its calls are exchanges'.
+    pub(crate) fn serves(&mut self) {
+        if let Some(waits) = self.waits.as_deref_mut() {
+            waits.serving = true;
+        }
     }
 }
 

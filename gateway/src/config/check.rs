@@ -9,6 +9,7 @@ mod parts;
 pub(crate) mod policies;
 mod routes;
 mod upstreams;
+mod waiting;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -130,7 +131,7 @@ fn check(raw: RawConfig, fields: &mut Fields<'_>) -> Config {
         policies: raw
             .policy
             .iter()
-            .filter_map(|policy| policies::check(policy, fields))
+            .filter_map(|policy| policies::check(policy, &names, fields))
             .collect(),
         policy_host: policies::common(&raw.policies, fields),
         routes: raw

@@ -149,6 +149,10 @@ pub(super) struct RawPolicy {
     pub grants: Vec<Text>,
     #[serde(default)]
     pub kv_shared: Vec<Text>,
+    #[serde(default)]
+    pub calls: Vec<Text>,
+    pub instances: Option<Spanned<u64>>,
+    pub max_wait: Option<Spanned<Span>>,
     pub config: Option<Spanned<toml::Table>>,
     pub on_fault: Option<Text>,
     pub instance: Option<Text>,

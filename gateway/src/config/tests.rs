@@ -269,3 +269,26 @@ fn every_shipped_config_is_well_formed() {
     }
     assert!(files >= 3, "{files} configs");
 }
+
+#[test]
+fn grants_that_cannot_be_served_are_refused() {
+    let wrong = |policy: &str| {
+        let text = format!("{MINIMAL}[[policy]]\nname = \"p\"\nmodule = \"p.wasm\"\n{policy}\n");
+        let parsed = parse(&text, "edge.toml", Path::new("/etc/veilgate"));
+        parsed
+            .err()
+            .map_or(String::new(), |error| error.to_string())
+    };
+    for (policy, word) in [
+        ("grants = [\"http-call\"]", "add `calls = [\"NAME\"]`"),
+        ("calls = [\"origin\"]", "add \"http-call\" to its grants"),
+        ("grants = [\"http-call\"]\ncalls = [\"orign\"]", "`origin`"),
+        ("grants = [\"outbox\"]", "add an [outbox] section"),
+        ("max_wait = \"10m\"", "5 min"),
+        ("instances = 0", "instances"),
+    ] {
+        let problem = wrong(policy);
+        assert!(problem.contains(word), "{policy}: {problem}");
+    }
+    assert_eq!(wrong("grants = [\"http-call\"]\ncalls = [\"origin\"]"), "");
+}

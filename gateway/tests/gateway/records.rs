@@ -9,7 +9,7 @@ use crate::client::{Connection, Reply, fetch};
 use crate::origin::Origin;
 use crate::site::{ROUTE, Site, until};
 
-const OUTBOX: &str = "[outbox]\ndir = \"outbox\"\nsite = \"test-site\"\nmin_free_bytes = 0\nquota_bytes = \"8MiB\"\n";
+pub const OUTBOX: &str = "[outbox]\ndir = \"outbox\"\nsite = \"test-site\"\nmin_free_bytes = 0\nquota_bytes = \"8MiB\"\n";
 
 fn receipt(reply: &Reply) -> Option<Receipt> {
     reply
@@ -18,7 +18,7 @@ fn receipt(reply: &Reply) -> Option<Receipt> {
 }
 
 /// Every record that is in the outbox, by sequence number.
-async fn records(outbox: &Outbox) -> Vec<(u64, serde_json::Value)> {
+pub async fn records(outbox: &Outbox) -> Vec<(u64, serde_json::Value)> {
     outbox.flush().await.expect("flushed");
     outbox.set_epoch(Epoch(1)).expect("an epoch");
     let sealed_through = outbox.status().last_seq;

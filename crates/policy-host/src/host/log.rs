@@ -40,6 +40,39 @@ impl HostState {
         true
     }
 
+    /// What the guest printed in this call, line by line, at `info`.
+    pub(crate) fn log_printed(&mut self) {
+        let Some(wasi) = self
+            .waits
+            .as_deref()
+            .and_then(|waits| waits.wasi.as_deref())
+        else {
+            return;
+        };
+        let (printed, over) = wasi.take_printed();
+        if over > 0 {
+            self.log.dropped += 1;
+        }
+        for line in String::from_utf8_lossy(&printed).lines() {
+            self.line(log::Level::Info, line);
+        }
+    }
+
+    fn line(&mut self, level: log::Level, message: &str) {
+        if !is_enabled(level) || !self.admit_line(message.len()) {
+            return;
+        }
+        let message = one_line(message);
+        let (policy, exchange) = (&self.shared.policy, &self.exchange.info.id);
+        match level {
+            log::Level::Trace => tracing::trace!(target: "policy", %policy, %exchange, "{message}"),
+            log::Level::Debug => tracing::debug!(target: "policy", %policy, %exchange, "{message}"),
+            log::Level::Info => tracing::info!(target: "policy", %policy, %exchange, "{message}"),
+            log::Level::Warn => tracing::warn!(target: "policy", %policy, %exchange, "{message}"),
+            log::Level::Error => tracing::error!(target: "policy", %policy, %exchange, "{message}"),
+        }
+    }
+
     /// Once, at the end of a call that wrote too much.
     pub(crate) fn report_dropped_lines(&self) {
         if self.log.dropped > 0 {
@@ -55,18 +88,7 @@ impl Host for HostState {
     }
 
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        if !is_enabled(level) || !self.admit_line(message.len()) {
-            return Ok(());
-        }
-        let message = one_line(&message);
-        let (policy, exchange) = (&self.shared.policy, &self.exchange.info.id);
-        match level {
-            log::Level::Trace => tracing::trace!(target: "policy", %policy, %exchange, "{message}"),
-            log::Level::Debug => tracing::debug!(target: "policy", %policy, %exchange, "{message}"),
-            log::Level::Info => tracing::info!(target: "policy", %policy, %exchange, "{message}"),
-            log::Level::Warn => tracing::warn!(target: "policy", %policy, %exchange, "{message}"),
-            log::Level::Error => tracing::error!(target: "policy", %policy, %exchange, "{message}"),
-        }
+        self.line(level, &message);
         Ok(())
     }
 }

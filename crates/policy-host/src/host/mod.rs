@@ -5,15 +5,18 @@ mod cache;
 mod clock;
 pub(crate) mod convert;
 pub(crate) mod fields;
+pub(crate) mod http_call;
 pub(crate) mod kv;
 pub(crate) mod limits;
 mod llm;
 pub(crate) mod log;
 pub(crate) mod metrics;
+mod outbox;
 mod random;
 mod request;
 mod response;
 mod upstreams;
+pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
 
@@ -46,6 +49,12 @@ pub(crate) fn link_grant(linker: &mut Linker<HostState>, grant: Grant) -> wasmti
         Grant::Kv => policy::kv::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state),
         Grant::Upstreams => {
             policy::upstreams::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+        }
+        Grant::HttpCall => {
+            policy::http_call::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+        }
+        Grant::Outbox => {
+            policy::outbox::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
         }
         Grant::Llm => policy::llm::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state),
     }

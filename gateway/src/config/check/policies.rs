@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::canaries;
 use super::fields::Fields;
+use super::{Names, waiting};
 use crate::config::raw::{RawPolicies, RawPolicy};
 use crate::config::report::Problem;
 use crate::config::values::Span;
@@ -27,7 +28,11 @@ const BODY_BYTES: std::ops::RangeInclusive<u64> = 1..=policy_host::MAX_BODY_BYTE
 const TICK: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
-pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Option<PolicyConfig> {
+pub(super) fn check(
+    policy: &Spanned<RawPolicy>,
+    names: &Names,
+    fields: &mut Fields<'_>,
+) -> Option<PolicyConfig> {
     let raw = policy.get_ref();
     let known = Grant::ALL.map(Grant::name);
     for grant in &raw.grants {
@@ -63,6 +68,9 @@ pub(super) fn check(policy: &Spanned<RawPolicy>, fields: &mut Fields<'_>) -> Opt
             .map(|canary| canaries::check(canary, fields)),
         grants: texts(&raw.grants),
         kv_shared: texts(&raw.kv_shared),
+        calls: waiting::calls(raw, names, fields),
+        instances: waiting::instances(raw, fields),
+        max_wait: waiting::max_wait(raw, fields),
         config_json: config_json(raw, fields),
         on_fault,
         instance: fields.word(
