@@ -49,6 +49,10 @@ impl Answer {
 }
 
 /// What the policies made of a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one match on the stack; a box would cost every local answer an allocation"
+)]
 enum Next {
     /// They answer it themselves.
     Answer(Answer),

@@ -161,7 +161,7 @@ where
     R: ComponentNamedList + Lift,
 {
     exported.found[hook as usize]
-        .map(|index| instance.get_typed_func(store, &index))
+        .map(|index| instance.get_typed_func(store, index))
         .transpose()
 }
 
