@@ -650,7 +650,7 @@ fn a_message_that_nothing_could_resume_is_not_held_back() {
     let Outcome::Unavailable(unavailable) = now(chain.on_request(&mut exchange(&[]))) else {
         panic!("it cannot decide");
     };
-    assert_eq!(unavailable.cause, Cause::Fault(FaultKind::Deadline));
+    assert_eq!(unavailable.cause, Cause::Fault(FaultKind::Wait));
     // It resumes what it then says it holds back.
     let resumed = "(func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32)
         (call $expect (call $continue_stream (i32.const 0)) (i32.const 0)) (i32.const 1))";

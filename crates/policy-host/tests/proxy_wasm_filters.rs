@@ -13,8 +13,8 @@ use common::{Bench, exchange};
 use http::{HeaderMap, StatusCode};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, SharedString, Unit};
 use policy_host::{
-    Chain, Completed, ExchangeContext, OnFault, Outcome, Passed, Policy, PolicySpec, ResponseParts,
-    Source,
+    Chain, Completed, ExchangeContext, Later, OnFault, OutboundCall, OutboundCalls, OutboundReply,
+    Outcome, Passed, Policy, PolicySpec, ResponseParts, ServiceError, Source,
 };
 
 /// Where `cargo xtask filters` put them.
@@ -254,5 +254,65 @@ impl metrics::Recorder for Counts {
 
     fn register_histogram(&self, _: &Key, _: &metrics::Metadata<'_>) -> Histogram {
         Histogram::noop()
+    }
+}
+
+/// Answers calls with this body. None: they fail.
+struct Service(Option<&'static [u8]>);
+
+impl OutboundCalls for Service {
+    fn send(&self, call: OutboundCall) -> Later<OutboundReply> {
+        assert_eq!(call.upstream, "httpbin");
+        assert_eq!(call.path_and_query, "/bytes/1");
+        let body = self.0;
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let body = body.ok_or(ServiceError::Unavailable)?;
+            Ok(OutboundReply {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                body: bytes::Bytes::from_static(body),
+            })
+        })
+    }
+}
+
+/// It holds the request back while it asks another service.
+#[tokio::test]
+async fn http_auth_random_goes_by_what_another_service_answers() {
+    for sdk in RUST {
+        for (answer, granted) in [
+            (Some(&b"\x02"[..]), true),
+            (Some(b"\x01"), false),
+            (None, false),
+        ] {
+            let config = policy_host::HostConfig {
+                services: policy_host::Services {
+                    calls: Some(Arc::new(Service(answer))),
+                    ..Default::default()
+                },
+                workers: 1,
+                ..Default::default()
+            };
+            let host = policy_host::PolicyHost::new(config).unwrap();
+            let path = filters().join(format!("{sdk}/http_auth_random.wasm"));
+            let mut spec = PolicySpec::new("auth", std::fs::read(path).unwrap());
+            spec.grants = vec!["http-call".parse().unwrap()];
+            spec.calls = vec!["httpbin".to_owned()];
+            let primitives = policy_host::Primitives::new(policy_host::PrimitiveCaps::default());
+            let policy = host.load(spec, &primitives).unwrap();
+            let chain = Chain::new(vec![policy.clone()]);
+            let mut exchange = at("/");
+            match chain.on_request(&mut exchange).await {
+                Outcome::Continue => assert!(granted, "{sdk}: {answer:?}"),
+                Outcome::Respond(response) => {
+                    assert!(!granted, "{sdk}: {answer:?}");
+                    assert_eq!(response.status, 403);
+                    assert_eq!(&*response.body, b"Access forbidden.\n");
+                }
+                other => panic!("{sdk}: {other:?}"),
+            }
+            assert!(policy.stats().faults.iter().all(|(_, count)| *count == 0));
+        }
     }
 }

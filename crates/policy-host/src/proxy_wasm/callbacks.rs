@@ -25,6 +25,9 @@ impl Headers {
     }
 }
 
+/// Root context, token, and how much there is of fields, body and trailers.
+pub(super) type CallResponse = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+
 pub(super) struct Callbacks {
     pub(super) context_create: Option<TypedFunc<(u32, u32), ()>>,
     pub(super) vm_start: Option<TypedFunc<(u32, u32), u32>>,
@@ -35,7 +38,7 @@ pub(super) struct Callbacks {
     pub(super) request_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     pub(super) response_headers: Option<Headers>,
     pub(super) response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub(super) http_call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    pub(super) http_call_response: Option<CallResponse>,
     pub(super) done: Option<TypedFunc<u32, u32>>,
     pub(super) log: Option<TypedFunc<u32, ()>>,
     pub(super) delete: Option<TypedFunc<u32, ()>>,

@@ -5,6 +5,7 @@
 
 mod abi;
 mod callbacks;
+mod calls;
 mod facts;
 mod foreign;
 mod host;

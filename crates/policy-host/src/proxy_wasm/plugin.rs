@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -26,9 +25,6 @@ use crate::hooks::Hook;
 use crate::instance::{Allowance, StartError};
 use crate::spec::PolicySpec;
 use crate::state::{HostState, Shared};
-
-/// How long a filter may hold a message back: longer than any call that it could be waiting for.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Plugin {
     id: u64,
@@ -459,11 +455,12 @@ impl Plugin {
                     "it holds a message back, and nothing is under way that could resume it",
                 ));
             }
-            let timeout = timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(MAX_PAUSE)));
+            let timeout =
+                timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.shared.max_wait)));
             tokio::select! {
                 () = mailbox.arrival() => {}
                 () = timeout.as_mut() => {
-                    return Err(stuck("it held a message back for a minute"));
+                    return Err(stuck("it held a message back for longer than `max_wait`"));
                 }
             }
         }
@@ -484,7 +481,7 @@ impl Plugin {
         while let Some((token, reply)) = pinned
             .stream
             .as_mut()
-            .filter(|stream| stream.calls > 0)
+            .filter(|stream| stream.mailbox.calls() > 0)
             .and_then(|stream| stream.collect())
         {
             self.deliver(pinned, exchange, token, reply)?;
@@ -500,14 +497,7 @@ impl Plugin {
         reply: Reply,
     ) -> Result<(), Trouble> {
         self.enter(pinned, exchange, |callbacks, store| {
-            let Some(callback) = &callbacks.http_call_response else {
-                return Ok(());
-            };
-            let (fields, body) = (reply.field_count(), reply.body().len() as u32);
-            let state = store.data_mut();
-            state.reply = Some(reply);
-            state.effective = ROOT;
-            callback.call(&mut *store, (ROOT, token, fields, body, 0))
+            tell_reply(callbacks, store, token, reply)
         })
     }
 
@@ -518,6 +508,23 @@ impl Plugin {
     pub(crate) fn fuel(&self) -> u64 {
         self.fuel.load(Ordering::Relaxed)
     }
+}
+
+/// The guest learns it in the name of its root context, and acts for a stream once it says so.
+pub(super) fn tell_reply(
+    callbacks: &Callbacks,
+    store: &mut Store<VmState>,
+    token: u32,
+    reply: Reply,
+) -> wasmtime::Result<()> {
+    let Some(callback) = &callbacks.http_call_response else {
+        return Ok(());
+    };
+    let (fields, body) = (reply.field_count(), reply.body().len() as u32);
+    let state = store.data_mut();
+    state.reply = Some(reply);
+    state.effective = ROOT;
+    callback.call(&mut *store, (ROOT, token, fields, body, 0))
 }
 
 /// What became of the head of a message.
@@ -546,7 +553,7 @@ pub(crate) enum Piece {
 }
 
 fn stuck(what: &str) -> Trouble {
-    Trouble::Fault(Fault::new(FaultKind::Deadline, what))
+    Trouble::Fault(Fault::new(FaultKind::Wait, what))
 }
 
 /// A stream that is new gets its context.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::host::scheme;
 use super::state::VmState;
 use crate::clock::NANOS_PER_MS;
@@ -19,15 +21,15 @@ const INBOUND: i64 = 1;
 /// What the filter set, by path as it was written.
 #[derive(Default)]
 pub(super) struct Set {
-    pairs: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pairs: Vec<(Bytes, Bytes)>,
 }
 
 impl Set {
     fn find(&self, path: &[u8]) -> Option<&[u8]> {
         self.pairs
             .iter()
-            .find(|(known, _)| **known == *path)
-            .map(|(_, value)| &**value)
+            .find(|(known, _)| *known == path)
+            .map(|(_, value)| &value[..])
     }
 
     /// False: over a limit.
@@ -35,13 +37,14 @@ impl Set {
         if path.is_empty() || path.len() > MAX_PATH_BYTES || value.len() > MAX_VALUE_BYTES {
             return false;
         }
-        if let Some((_, old)) = self.pairs.iter_mut().find(|(known, _)| **known == *path) {
-            *old = value.into();
+        if let Some((_, old)) = self.pairs.iter_mut().find(|(known, _)| *known == path) {
+            *old = Bytes::copy_from_slice(value);
             return true;
         }
         let room = self.pairs.len() < MAX_SET;
         if room {
-            self.pairs.push((path.into(), value.into()));
+            let pair = (Bytes::copy_from_slice(path), Bytes::copy_from_slice(value));
+            self.pairs.push(pair);
         }
         room
     }

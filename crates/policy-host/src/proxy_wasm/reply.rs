@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use crate::services::{OutboundReply, ServiceError};
+
 pub(crate) struct Reply {
     /// None: the call failed, and there is no answer.
     pub(super) answer: Option<Answered>,
@@ -15,6 +17,15 @@ pub(crate) struct Answered {
 }
 
 impl Reply {
+    pub(super) fn of(sent: Result<OutboundReply, ServiceError>) -> Self {
+        let answer = sent.ok().map(|reply| Answered {
+            status: reply.status,
+            headers: reply.headers,
+            body: reply.body,
+        });
+        Self { answer }
+    }
+
     /// Fields, `:status` included: 0 tells the guest that it failed.
     pub(super) fn field_count(&self) -> u32 {
         self.answer

@@ -34,6 +34,9 @@ pub(super) struct VmState {
     pub(super) defined: Defined,
     pub(super) tick_ms: u32,
     pub(super) next_context: u32,
+    /// Answers to calls of the root context.
+    pub(super) root_mailbox: Arc<Mailbox>,
+    next_token: u32,
 }
 
 impl VmState {
@@ -49,6 +52,8 @@ impl VmState {
             defined: Defined::default(),
             tick_ms: 0,
             next_context: ROOT,
+            root_mailbox: Arc::default(),
+            next_token: 0,
         }
     }
 
@@ -64,6 +69,12 @@ impl VmState {
                 return Some(self.next_context);
             }
         }
+    }
+
+    /// Never 0, and none that is in use: there are never so many calls.
+    pub(super) fn new_token(&mut self) -> u32 {
+        self.next_token = self.next_token.checked_add(1).unwrap_or(1);
+        self.next_token
     }
 
     /// The lent stream, if the guest acts in its name.

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -28,8 +29,6 @@ pub(crate) struct Stream {
     pub(super) closed: bool,
     pub(super) properties: Set,
     pub(super) mailbox: Arc<Mailbox>,
-    /// Calls that this exchange began.
-    pub(super) calls: u32,
 }
 
 /// One half of it.
@@ -53,7 +52,6 @@ impl Stream {
             closed: false,
             properties: Set::default(),
             mailbox,
-            calls: 0,
         }
     }
 
@@ -103,6 +101,8 @@ impl Stream {
 #[derive(Default)]
 pub(crate) struct Mailbox {
     mail: Mutex<Mail>,
+    /// Calls that were begun, those that are over included.
+    begun: AtomicU32,
     arrived: Notify,
 }
 
@@ -131,17 +131,31 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    #[allow(dead_code, reason = "for the gateway's service of outbound calls")]
     pub(super) fn call_began(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.mail.lock().in_flight += 1;
     }
 
-    #[allow(dead_code, reason = "for the gateway's service of outbound calls")]
     pub(super) fn call_ended(&self, token: u32, reply: Reply) {
         let mut mail = self.mail.lock();
         mail.in_flight = mail.in_flight.saturating_sub(1);
         mail.replies.push_back((token, reply));
         self.arrived.notify_one();
+    }
+
+    /// Calls that were begun.
+    pub(super) fn calls(&self) -> u32 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// An answer that the guest was not told yet. With the last one the count begins anew.
+    pub(super) fn take_reply(&self) -> Option<(u32, Reply)> {
+        let mut mail = self.mail.lock();
+        let reply = mail.replies.pop_front()?;
+        if mail.in_flight == 0 && mail.replies.is_empty() {
+            self.begun.store(0, Ordering::Relaxed);
+        }
+        Some(reply)
     }
 
     /// Whether an answer is still to come.

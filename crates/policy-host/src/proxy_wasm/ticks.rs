@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::plugin::{Plugin, Trouble};
-use super::pool::Slot;
+use super::plugin::{Plugin, Trouble, tell_reply};
+use super::pool::{Place, Slot};
 use super::state::ROOT;
 use crate::clock::NANOS_PER_MS;
 
@@ -17,8 +17,11 @@ impl Plugin {
     pub(crate) fn tick_period(&self) -> Option<Duration> {
         let wanted = self.slots().iter().filter_map(|slot| {
             let place = slot.lock();
-            let ms = place.vm.as_ref()?.tick_ms()?;
-            Some(Duration::from_millis(ms.into()))
+            let vm = place.vm.as_ref()?;
+            if vm.root_mailbox().awaits_calls() {
+                return Some(MIN_PERIOD);
+            }
+            Some(Duration::from_millis(vm.tick_ms()?.into()))
         });
         let queues = (!self.facts().queues.is_empty()).then_some(QUEUE_PERIOD);
         let shortest = wanted.chain(queues).min()?;
@@ -41,6 +44,7 @@ impl Plugin {
 
     fn tick(&self, slot: &Slot, now: u64) -> Result<(), Trouble> {
         let mut place = slot.lock();
+        self.tell_replies(&mut place)?;
         let Some(ms) = place.vm.as_ref().and_then(|vm| vm.tick_ms()) else {
             return Ok(());
         };
@@ -55,6 +59,17 @@ impl Plugin {
             Some(tick) => tick.call(store, ROOT),
             None => Ok(()),
         })
+    }
+
+    /// Answers to what the root context asked.
+    fn tell_replies(&self, place: &mut Place) -> Result<(), Trouble> {
+        let next = |place: &Place| place.vm.as_ref()?.root_mailbox().take_reply();
+        while let Some((token, reply)) = next(place) {
+            self.at_root(place, |callbacks, store| {
+                tell_reply(callbacks, store, token, reply)
+            })?;
+        }
+        Ok(())
     }
 
     fn tell_arrivals(&self, slot: &Slot) -> Result<(), Trouble> {

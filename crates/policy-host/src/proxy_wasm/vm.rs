@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::memory::Links;
 use super::module::Filter;
 use super::state::{ROOT, VmState};
-use super::stream::Stream;
+use super::stream::{Mailbox, Stream};
 use crate::error::{Fault, FaultKind};
 use crate::exchange::ExchangeContext;
 use crate::instance::{Allowance, StartError, fault};
@@ -127,6 +127,11 @@ impl Vm {
         callback: impl FnOnce(&Callbacks, &mut Store<VmState>) -> wasmtime::Result<R>,
     ) -> Result<R, Fault> {
         self.call(&mut ExchangeContext::vacant(), &mut None, allow, callback)
+    }
+
+    /// Where answers to calls of its root context are.
+    pub(super) fn root_mailbox(&self) -> &Mailbox {
+        &self.store.data().root_mailbox
     }
 
     /// How often it wants to be called, if at all.

@@ -1,8 +1,24 @@
 //! Calls of other services. gRPC is not offered: it answers that it failed, as a service that cannot be reached does.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::uri::PathAndQuery;
+
+use super::headers::local_fields;
 use crate::proxy_wasm::abi::Status;
+use crate::proxy_wasm::calls::{self, NotBegun};
 use crate::proxy_wasm::facts::Refusal;
+use crate::proxy_wasm::maps;
 use crate::proxy_wasm::memory::{Answer, Guest, charge, give, put_u32, slice, split, text};
+use crate::services::OutboundCall;
+use crate::spec::Grant;
+
+/// A request's body, and a reply's: documents, not downloads.
+const MAX_CALL_BODY_BYTES: usize = 1 << 20;
+/// A path with its query.
+const MAX_PATH_BYTES: usize = 8 * 1024;
 
 #[expect(clippy::too_many_arguments, reason = "the ABI has so many")]
 pub(super) fn http(
@@ -19,18 +35,61 @@ pub(super) fn http(
     token_at: u32,
 ) -> Answer {
     charge(guest, body_size as usize)?;
-    let (memory, state) = split(guest)?;
-    let _ = (
-        text(memory, upstream, upstream_size)?,
-        slice(memory, headers, headers_size)?,
-        slice(memory, body, body_size)?,
-        slice(memory, trailers, trailers_size)?,
-        timeout_ms,
-    );
-    let policy = &state.base.shared.policy;
-    state.facts.refuse(policy, Refusal::HttpCall);
+    charge(guest, headers_size as usize)?;
     put_u32(guest, token_at, 0)?;
-    Err(Status::InternalFailure.into())
+    let (memory, state) = split(guest)?;
+    let upstream = text(memory, upstream, upstream_size)?;
+    let headers = slice(memory, headers, headers_size)?;
+    let body = slice(memory, body, body_size)?;
+    slice(memory, trailers, trailers_size)?;
+    state.granted(Grant::HttpCall)?;
+    let call = outgoing(
+        upstream,
+        headers,
+        body,
+        timeout_ms,
+        state.base.shared.max_wait,
+    );
+    let begun = calls::begin(state, call.ok_or(Status::BadArgument)?);
+    let token = begun.map_err(|not| match not {
+        NotBegun::Upstream => Status::BadArgument,
+        NotBegun::Limit => Status::InternalFailure,
+    })?;
+    put_u32(guest, token_at, token)
+}
+
+/// None: not a request. Its authority is the upstream's, whatever `:authority` says.
+fn outgoing(
+    upstream: &str,
+    headers: &[u8],
+    body: &[u8],
+    timeout_ms: u32,
+    max_wait: Duration,
+) -> Option<OutboundCall> {
+    let pseudo = maps::parsed(headers)?;
+    let find = |name: &[u8]| {
+        let found = pseudo.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| *value)
+    };
+    let method = Method::from_bytes(find(b":method")?).ok()?;
+    let path =
+        find(b":path").filter(|path| path.starts_with(b"/") && path.len() <= MAX_PATH_BYTES)?;
+    if method == Method::CONNECT || body.len() > MAX_CALL_BODY_BYTES {
+        return None;
+    }
+    let timeout = match timeout_ms {
+        0 => max_wait,
+        ms => Duration::from_millis(ms.into()).min(max_wait),
+    };
+    Some(OutboundCall {
+        upstream: upstream.to_owned(),
+        method,
+        path_and_query: PathAndQuery::try_from(path).ok()?,
+        headers: local_fields(headers)?,
+        body: Bytes::copy_from_slice(body),
+        timeout,
+        max_reply_bytes: MAX_CALL_BODY_BYTES,
+    })
 }
 
 /// Of the last gRPC call: there was none.
