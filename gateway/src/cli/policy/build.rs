@@ -1,7 +1,9 @@
 //! `veilgate policy build`: a policy's folder → `build/NAME.wasm`. Nothing is done if nothing changed since the last build.
 
+mod assemblyscript;
 mod c;
 mod component;
+mod dts;
 mod go;
 mod js;
 mod node;
@@ -117,6 +119,7 @@ fn compile(project: &Project) -> Result<Vec<u8>, String> {
         Language::Python => py::compile(project),
         Language::Go => go::compile(project),
         Language::Rust => rust::compile(project),
-        Language::Js => js::compile(project),
+        Language::AssemblyScript => assemblyscript::compile(project),
+        Language::Ts | Language::Js => js::compile(project),
     }
 }

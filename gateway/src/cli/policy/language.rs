@@ -6,12 +6,16 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Deserialize)]
+#[value(rename_all = "lower")]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Language {
     Rust,
     C,
     Zig,
+    #[value(alias = "as")]
+    AssemblyScript,
     Js,
+    Ts,
     Python,
     Go,
 }
@@ -24,6 +28,8 @@ impl fmt::Display for Language {
             Language::Python => "python",
             Language::Go => "go",
             Language::Rust => "rust",
+            Language::AssemblyScript => "assemblyscript",
+            Language::Ts => "ts",
             Language::Js => "js",
         })
     }

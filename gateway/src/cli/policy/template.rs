@@ -19,6 +19,9 @@ static ZIG: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/zig/templat
 static PYTHON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/python/template");
 static GO: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/go/template");
 static RUST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/rust/template");
+static ASSEMBLYSCRIPT: Dir<'_> =
+    include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/assemblyscript/template");
+static TS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/ts/template");
 static JS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/js/template");
 /// Stands for the policy's name in all files.
 const NAME: &str = "{{name}}";
@@ -44,6 +47,8 @@ pub(super) fn files(language: Language, name: &str) -> Result<Files, String> {
             Language::Python => &PYTHON,
             Language::Go => &GO,
             Language::Rust => &RUST,
+            Language::AssemblyScript => &ASSEMBLYSCRIPT,
+            Language::Ts => &TS,
             Language::Js => &JS,
         },
     )?;

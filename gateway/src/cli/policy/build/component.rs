@@ -34,19 +34,19 @@ pub(super) fn wrap_file(core: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// The same for a compiler that knows nothing of the encoding.
-pub(super) fn wrap_with_world(core: &Path, world: (Resolve, WorldId)) -> Result<Vec<u8>, String> {
-    let mut bytes =
-        fs::read(core).map_err(|error| format!("cannot read {}: {error}", core.display()))?;
-    let (resolve, world) = world;
+pub(super) fn wrap_with_world(
+    mut core: Vec<u8>,
+    (resolve, world): (Resolve, WorldId),
+) -> Result<Vec<u8>, String> {
     wit_component::embed_component_metadata(
-        &mut bytes,
+        &mut core,
         &resolve,
         world,
         StringEncoding::UTF8,
         false,
     )
     .map_err(|error| format!("{error:#}"))?;
-    wrap(&bytes).map_err(|error| format!("what the compiler made is no policy: {error}"))
+    wrap(&core).map_err(|error| format!("what the compiler made is no policy: {error}"))
 }
 
 fn wrap(core: &[u8]) -> Result<Vec<u8>, String> {

@@ -31,7 +31,9 @@ pub(super) fn compile(project: &Project) -> Result<Vec<u8>, String> {
         .arg(&core)
         .arg(Path::new(".").join(package));
     process::complete(&mut go, HINT).map(|_| ())?;
-    component::wrap_with_world(&core, wit::world(project)?)
+    let bytes =
+        std::fs::read(&core).map_err(|error| format!("cannot read {}: {error}", core.display()))?;
+    component::wrap_with_world(bytes, wit::world(project)?)
 }
 
 fn bindings(project: &Project) -> Result<(), String> {

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{Project, node};
+use super::super::language::Language;
+use super::{Project, dts, node, wit};
 
 const TOOLCHAIN: &str = "js-componentize-qjs-0.4.5-esbuild-0.28.2";
 const PACKAGES: [&str; 2] = ["componentize-qjs@0.4.5", "esbuild@0.28.2"];
@@ -24,6 +25,9 @@ try {
 
 pub(super) fn compile(project: &Project) -> Result<Vec<u8>, String> {
     let tools = node::packages(TOOLCHAIN, SIZE, &PACKAGES)?;
+    if project.manifest.language == Language::Ts {
+        declare(project)?;
+    }
     let scratch = project.scratch()?;
     let bundle = scratch.join("bundle.js");
     let mut esbuild = node::script(&tools.join("node_modules/esbuild/bin/esbuild"));
@@ -53,4 +57,12 @@ pub(super) fn compile(project: &Project) -> Result<Vec<u8>, String> {
         .arg(&component);
     node::run(&mut componentize)?;
     fs::read(&component).map_err(|error| format!("cannot read {}: {error}", component.display()))
+}
+
+/// For the author's editor; the compiler of this build does not look at types.
+fn declare(project: &Project) -> Result<(), String> {
+    let (resolve, world) = wit::world(project)?;
+    let mut files = wit_bindgen_core::Files::default();
+    files.push("policy.d.ts", dts::declarations(&resolve, world).as_bytes());
+    wit::write(&files, &project.folder.join("build/bindings"))
 }
