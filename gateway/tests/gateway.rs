@@ -18,6 +18,8 @@ mod failures;
 mod filters;
 #[path = "gateway/guests.rs"]
 mod guests;
+#[path = "gateway/languages.rs"]
+mod languages;
 #[path = "gateway/origin.rs"]
 mod origin;
 #[path = "gateway/policies.rs"]

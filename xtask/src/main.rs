@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod filters;
+mod languages;
 mod layers;
 mod prerequisites;
 mod process;
@@ -23,6 +24,7 @@ usage: cargo xtask COMMAND
                             run the benchmarks (all without a name) and print one table
   policies                  build policies/ as Wasm components into target/policies/
   filters                   build the proxy-wasm filters of others that tests run, into target/filters/
+  languages                 build the example policy in every language into target/languages/
   tidy                      check the house rules that a machine can check
 
 The README says what a fresh machine needs; what is missing is named when a command starts.";
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             }
         }),
         Some("filters") => filters::build(&root).map(|folder| println!("{}", folder.display())),
+        Some("languages") => languages::build(&root).map(|folder| println!("{}", folder.display())),
         Some("tidy") => tidy::run(&root),
         Some("help" | "--help" | "-h") | None => {
             println!("{USAGE}");

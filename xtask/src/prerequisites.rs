@@ -30,6 +30,49 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What the builds of policies in other languages need: without it they are left out, but not in CI.
+const FOR_LANGUAGES: &[Need] = &[
+    Need {
+        program: "python3",
+        argument: "--version",
+        why: "compilers for C, Zig and Python come from PyPI",
+        cure: "Debian, Ubuntu: apt-get install python3 python3-pip   macOS: brew install python",
+    },
+    Need {
+        program: "node",
+        argument: "--version",
+        why: "compilers for JavaScript, TypeScript and AssemblyScript run on it",
+        cure: "Debian, Ubuntu: apt-get install nodejs   macOS: brew install node",
+    },
+    Need {
+        program: "npm",
+        argument: "--version",
+        why: "those compilers come from npm",
+        cure: "Debian, Ubuntu: apt-get install npm   macOS: brew install node",
+    },
+    Need {
+        program: "go",
+        argument: "version",
+        why: "the compiler for Go, 1.24 or newer",
+        cure: "https://go.dev/dl   macOS: brew install go",
+    },
+];
+
+/// Of these programs, those that are not there, in words; empty if all are.
+pub fn missing(programs: &[&str]) -> String {
+    let lacking = FOR_LANGUAGES
+        .iter()
+        .filter(|need| programs.contains(&need.program) && !answers(need.program, need.argument));
+    lacking.map(in_words).collect::<Vec<_>>().join("\n")
+}
+
+fn in_words(need: &Need) -> String {
+    format!(
+        "  {} is missing ({}).\n    {}",
+        need.program, need.why, need.cure
+    )
+}
+
 /// The oldest compiler that builds the workspace (`rust-version` in Cargo.toml).
 const RUST_MINOR: u32 = 95;
 
@@ -37,12 +80,7 @@ pub fn check() -> Result<(), String> {
     let missing: Vec<String> = NEEDS
         .iter()
         .filter(|need| !answers(need.program, need.argument))
-        .map(|need| {
-            format!(
-                "  {} is missing ({}).\n    {}",
-                need.program, need.why, need.cure
-            )
-        })
+        .map(in_words)
         .collect();
     if !missing.is_empty() {
         return Err(format!(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{demo, filters, prerequisites, tidy, wasm};
+use crate::{demo, filters, languages, prerequisites, tidy, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -23,6 +23,8 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         .to_path_buf();
     heading("proxy-wasm filters of others");
     let filters = filters::build(root)?;
+    heading("policies in seven languages");
+    let languages = languages::build(root)?;
     heading("tests of the workspace");
     complete(
         "cargo test",
@@ -30,6 +32,7 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
             .args(["test", "--workspace"])
             .env("VEILGATE_POLICIES_DIR", &directory)
             .env("VEILGATE_FILTERS_DIR", &filters),
+            .env("VEILGATE_LANGUAGES_DIR", &languages),
     )?;
     heading("the gateway without its FHE core still builds");
     complete(

@@ -78,6 +78,9 @@ impl Project {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let project = Project::open(&args.folder)?;
     let began = Instant::now();
+    if project.manifest.language == Language::Rust {
+        rust::lock(&project).map_err(Failure::new)?;
+    }
     let inputs = stamp::of(&project).map_err(Failure::new)?;
     let module = project.module();
     let fresh = !args.force && stamp::matches(&module, &inputs);

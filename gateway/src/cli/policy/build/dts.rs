@@ -1,5 +1,6 @@
 //! TypeScript's declarations of the contract, for the author's editor: componentize-qjs makes the bindings themselves.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use wit_parser::{
@@ -14,7 +15,7 @@ pub(super) fn declarations(resolve: &Resolve, world: WorldId) -> String {
         if let WorldItem::Interface { id, .. } = item {
             let name = resolve.name_world_key(key);
             let _ = writeln!(text, "\ndeclare module '{name}' {{");
-            text.push_str(&types(resolve, *id));
+            text.push_str(&types(resolve, *id, &mut BTreeSet::new()));
             for function in free(resolve, *id) {
                 let _ = writeln!(text, "  export function {};", signature(resolve, function));
             }
@@ -22,10 +23,11 @@ pub(super) fn declarations(resolve: &Resolve, world: WorldId) -> String {
         }
     }
     text.push_str("\ndeclare module 'veilgate:hooks' {\n");
+    let mut declared = BTreeSet::new();
     for (_, item) in &resolve.worlds[world].exports {
         if let WorldItem::Interface { id, .. } = item {
             let name = resolve.interfaces[*id].name.as_deref().unwrap_or("hook");
-            text.push_str(&types(resolve, *id));
+            text.push_str(&types(resolve, *id, &mut declared));
             let _ = writeln!(text, "  export interface {} {{", pascal(name));
             for function in free(resolve, *id) {
                 let _ = writeln!(text, "    {};", signature(resolve, function));
@@ -63,10 +65,14 @@ fn signature(resolve: &Resolve, function: &Function) -> String {
     format!("{own}({}): {result}", parameters.join(", "))
 }
 
-fn types(resolve: &Resolve, interface: InterfaceId) -> String {
+/// What of an interface's types is not `declared`: hooks share the names that they use.
+fn types(resolve: &Resolve, interface: InterfaceId, declared: &mut BTreeSet<String>) -> String {
     let mut text = String::new();
     for (own, id) in &resolve.interfaces[interface].types {
         let own = pascal(own);
+        if !declared.insert(own.clone()) {
+            continue;
+        }
         match &resolve.types[*id].kind {
             TypeDefKind::Record(record) => {
                 let _ = writeln!(text, "  export interface {own} {{");

@@ -48,6 +48,24 @@ pub(super) fn compile(project: &Project) -> Result<Vec<u8>, String> {
     component::wrap_file(&core)
 }
 
+/// Before the first build: the versions that the SDK is tested with, less what this policy does not need.
+pub(super) fn lock(project: &Project) -> Result<(), String> {
+    let (tested, lock) = (
+        project.folder.join("sdk/Cargo.lock"),
+        project.folder.join("Cargo.lock"),
+    );
+    if lock.exists() || !tested.exists() {
+        return Ok(());
+    }
+    fs::copy(&tested, &lock)
+        .map_err(|error| format!("cannot write {}: {error}", lock.display()))?;
+    let mut fetch = Command::new("cargo");
+    fetch
+        .current_dir(&project.folder)
+        .args(["fetch", "--quiet"]);
+    process::complete(&mut fetch, HINT).map(|_| ())
+}
+
 /// The name in Cargo.toml, which an author may have changed.
 fn package(project: &Project) -> Result<String, String> {
     let path = project.folder.join("Cargo.toml");

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Every pinned version in one text: a build made with others is made again.
-pub(super) const VERSIONS: &str = "componentize-qjs 0.4.5, esbuild 0.28.2";
+pub(super) const VERSIONS: &str = "componentize-qjs 0.4.5, esbuild 0.28.2, ziglang 0.17.1, \
+     componentize-py 0.25.1, assemblyscript 0.28.20";
 
 /// The folder of a toolchain; `fill` puts it there if it is not.
 pub(super) fn folder(

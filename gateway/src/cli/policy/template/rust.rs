@@ -9,7 +9,7 @@ static SOURCES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/src");
 const BUILD: &str = include_str!("../../../../../guest-sdk/build.rs");
 const MANIFEST: &str = include_str!("../../../../../guest-sdk/Cargo.toml");
 const WORKSPACE: &str = include_str!("../../../../../Cargo.toml");
-/// The versions that the SDK is tested with; cargo drops what a policy does not need.
+/// The versions that the SDK is tested with: a policy's first build begins with them.
 const LOCK: &str = include_str!("../../../../../Cargo.lock");
 
 pub(super) fn add_sdk(files: &mut Files) -> Result<(), String> {
@@ -21,7 +21,7 @@ pub(super) fn add_sdk(files: &mut Files) -> Result<(), String> {
     files.insert("sdk/build.rs".to_owned(), BUILD.to_owned());
     files.insert("sdk/wit/policy.wit".to_owned(), CONTRACT.1.to_owned());
     files.insert("sdk/Cargo.toml".to_owned(), manifest()?);
-    files.insert("Cargo.lock".to_owned(), LOCK.to_owned());
+    files.insert("sdk/Cargo.lock".to_owned(), LOCK.to_owned());
     Ok(())
 }
 
