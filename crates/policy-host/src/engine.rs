@@ -236,10 +236,15 @@ fn pool_config(host: &HostConfig) -> PoolingAllocationConfig {
     let instances = u32::try_from(wanted.min(MAX_INSTANCES)).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(4))
-        .total_memories(instances.saturating_mul(2).min(MAX_INSTANCES as u32))
-        .total_tables(instances.saturating_mul(3))
         .total_stacks(stacks(host))
+        // only counted, not reserved
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(
+            instances
+                .saturating_mul(MEMORIES_PER_COMPONENT)
+                .min(MAX_INSTANCES as u32),
+        )
+        .total_tables(instances.saturating_mul(4))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)

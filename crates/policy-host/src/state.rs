@@ -25,8 +25,9 @@ pub(crate) const HOST_CALL_BYTES: usize = 4 << 20;
 /// Elements of one table: the functions of the largest runtimes; each is a pointer of the host's.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 65_536;
 
-/// What one component brings at most: a Rust or C guest has three core instances, one memory and two tables; QuickJS three memories.
-pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+/// What one component brings at most: a Rust or C guest has three core instances, one memory and two tables; QuickJS 11 and three
+/// memories, CPython 38.
+pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 pub(crate) const MEMORIES_PER_COMPONENT: u32 = 4;
 pub(crate) const TABLES_PER_COMPONENT: u32 = 8;
 
