@@ -5,7 +5,7 @@ import { Store } from 'veilgate:policy/kv@0.2.0';
 import { goOn, integer, number, refuse, text } from './sdk/veilgate.js';
 
 /** How long a refusal counts against its caller, in milliseconds. */
-const REMEMBERED = 600_000n;
+const REMEMBERED = 600_000;
 
 // A policy keeps its configuration and nothing else: what must last is in the limiter and the store, which all instances share.
 let config, limiter, refusals;
@@ -20,8 +20,8 @@ export const lifecycle = {
       seconds: integer(given, 'seconds'),
       strikes: integer(given, 'strikes'),
     };
-    const limit = BigInt(config.limit);
-    limiter = Limiter.define('calls', { algorithm: 'gcra', limit, per: BigInt(config.seconds) * 1000n, burst: limit });
+    const { limit, seconds } = config;
+    limiter = Limiter.define('calls', { algorithm: 'gcra', limit, per: seconds * 1000, burst: limit });
     refusals = Store.open('refusals');
   },
 };
@@ -36,10 +36,10 @@ export const requestHook = {
     if (number(refusals.get(key)) >= config.strikes) {
       return refuse(403, 'blocked', 'blocked: too many requests over the limit\n');
     }
-    const verdict = limiter.take(key, 1n);
+    const verdict = limiter.take(key, 1);
     if (!verdict.allowed) {
-      refusals.incr(key, 1n, REMEMBERED);
-      const seconds = (verdict.retryAfter + 999n) / 1000n;
+      refusals.incr(key, 1, REMEMBERED);
+      const seconds = Math.ceil(verdict.retryAfter / 1000);
       return refuse(429, 'over-limit', 'over the limit\n', [['retry-after', String(seconds)]]);
     }
     setHeader('x-caller', key);

@@ -6,7 +6,7 @@ import { header, setHeader } from 'veilgate:policy/request@0.2.0';
 import { goOn, integer, number, refuse, text } from './sdk/veilgate';
 
 /** How long a refusal counts against its caller, in milliseconds. */
-const REMEMBERED = 600_000n;
+const REMEMBERED = 600_000;
 
 interface Configured {
   header: string;
@@ -22,8 +22,8 @@ export const lifecycle: Lifecycle = {
   // A thrown text refuses the configuration: `veilgate check` shows it.
   configure(json) {
     const given: unknown = JSON.parse(json);
-    const limit = BigInt(integer(given, 'limit'));
-    const per = BigInt(integer(given, 'seconds')) * 1000n;
+    const limit = integer(given, 'limit');
+    const per = integer(given, 'seconds') * 1000;
     configured = {
       header: text(given, 'header'),
       strikes: integer(given, 'strikes'),
@@ -44,10 +44,10 @@ export const requestHook: RequestHook = {
     if (number(refusals.get(key)) >= strikes) {
       return refuse(403, 'blocked', 'blocked: too many requests over the limit\n');
     }
-    const verdict = limiter.take(key, 1n);
+    const verdict = limiter.take(key, 1);
     if (!verdict.allowed) {
-      refusals.incr(key, 1n, REMEMBERED);
-      const seconds = (verdict.retryAfter + 999n) / 1000n;
+      refusals.incr(key, 1, REMEMBERED);
+      const seconds = Math.ceil(verdict.retryAfter / 1000);
       return refuse(429, 'over-limit', 'over the limit\n', [['retry-after', String(seconds)]]);
     }
     setHeader('x-caller', key);

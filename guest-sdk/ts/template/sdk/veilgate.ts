@@ -23,7 +23,7 @@ export function integer(config: unknown, key: string): number {
 }
 
 /** The number that a counter's entry in a store holds; 0 if there is none. */
-export function number(entry: Entry | undefined): number {
+export function number(entry: Entry | null): number {
   return entry ? Number(String.fromCharCode(...entry.value)) : 0;
 }
 

@@ -10,7 +10,7 @@ use wit_parser::{
 
 /// A module for each interface that the world imports, and one, `veilgate:hooks`, for what it exports.
 pub(super) fn declarations(resolve: &Resolve, world: WorldId) -> String {
-    let mut text = "// Made from wit/. Do not edit.\n".to_owned();
+    let mut text = "// Made from wit/. Do not edit. A u64 is a number: exact up to 2^53.\n".to_owned();
     for (key, item) in &resolve.worlds[world].imports {
         if let WorldItem::Interface { id, .. } = item {
             let name = resolve.name_world_key(key);
@@ -148,7 +148,6 @@ fn kind<'r>(resolve: &'r Resolve, ty: &Type) -> Option<&'r TypeDefKind> {
 fn name(resolve: &Resolve, ty: &Type) -> String {
     match ty {
         Type::Bool => "boolean",
-        Type::U64 | Type::S64 => "bigint",
         Type::String | Type::Char => "string",
         Type::Id(id) => return reference(resolve, *id),
         _ => "number",
@@ -179,7 +178,7 @@ fn shape(resolve: &Resolve, id: TypeId) -> String {
             let items: Vec<String> = tuple.types.iter().map(|ty| name(resolve, ty)).collect();
             format!("[{}]", items.join(", "))
         }
-        TypeDefKind::Option(some) => format!("{} | undefined", name(resolve, some)),
+        TypeDefKind::Option(some) => format!("{} | null", name(resolve, some)),
         // an error is thrown
         TypeDefKind::Result(result) => result
             .ok
