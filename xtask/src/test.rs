@@ -31,7 +31,7 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         cargo(root)
             .args(["test", "--workspace"])
             .env("VEILGATE_POLICIES_DIR", &directory)
-            .env("VEILGATE_FILTERS_DIR", &filters),
+            .env("VEILGATE_FILTERS_DIR", &filters)
             .env("VEILGATE_LANGUAGES_DIR", &languages),
     )?;
     heading("the gateway without its FHE core still builds");

@@ -12,6 +12,8 @@ mod py;
 mod python;
 mod rust;
 mod stamp;
+#[cfg(test)]
+mod tests;
 mod toolchain;
 mod wit;
 mod zig;

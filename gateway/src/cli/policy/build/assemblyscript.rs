@@ -9,6 +9,8 @@ mod types;
 
 use std::fs;
 
+#[cfg(test)]
+pub(super) use generator::bindings;
 pub(super) use types::pascal;
 
 use super::{Project, component, node, wit};

@@ -10,7 +10,8 @@ use wit_parser::{
 
 /// A module for each interface that the world imports, and one, `veilgate:hooks`, for what it exports.
 pub(super) fn declarations(resolve: &Resolve, world: WorldId) -> String {
-    let mut text = "// Made from wit/. Do not edit. A u64 is a number: exact up to 2^53.\n".to_owned();
+    let mut text =
+        "// Made from wit/. Do not edit. A u64 is a number: exact up to 2^53.\n".to_owned();
     for (key, item) in &resolve.worlds[world].imports {
         if let WorldItem::Interface { id, .. } = item {
             let name = resolve.name_world_key(key);

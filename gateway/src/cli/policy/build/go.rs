@@ -36,7 +36,8 @@ pub(super) fn compile(project: &Project) -> Result<Vec<u8>, String> {
     component::wrap_with_world(bytes, wit::world(project)?)
 }
 
-fn bindings(project: &Project) -> Result<(), String> {
+/// Writes the generated packages into the policy's module.
+pub(super) fn bindings(project: &Project) -> Result<(), String> {
     let mut options = wit_bindgen_go::Opts::default();
     options.pkg_name = Some(BINDINGS.to_owned());
     options.generate_stubs = true;
