@@ -11,9 +11,9 @@ const PRELUDE: &str = include_str!("prelude.ts");
 /// Interfaces with their full names.
 type Named = Vec<(InterfaceId, String)>;
 
-pub(super) struct Bindings {
-    pub(super) imports: String,
-    pub(super) exports: String,
+pub(in super::super) struct Bindings {
+    pub(in super::super) imports: String,
+    pub(in super::super) exports: String,
     /// The export's name in AssemblyScript → the component model's.
     pub(super) names: HashMap<String, String>,
 }
@@ -30,7 +30,11 @@ pub(super) struct Generator<'a> {
     pub(super) room: usize,
 }
 
-pub(super) fn bindings(resolve: &Resolve, world: WorldId, entry: &str) -> Result<Bindings, String> {
+pub(in super::super) fn bindings(
+    resolve: &Resolve,
+    world: WorldId,
+    entry: &str,
+) -> Result<Bindings, String> {
     let mut sizes = SizeAlign::default();
     sizes.fill(resolve).map_err(|error| error.to_string())?;
     let mut generator = Generator {
