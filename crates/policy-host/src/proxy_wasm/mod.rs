@@ -8,6 +8,7 @@ mod callbacks;
 mod calls;
 mod facts;
 mod foreign;
+mod heads;
 mod host;
 mod maps;
 mod memory;

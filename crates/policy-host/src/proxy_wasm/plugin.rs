@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
 use wasmtime::Store;
 
 use super::abi::{Action, Half};
 use super::callbacks::Callbacks;
 use super::facts::{BodyMode, Facts, Settings};
-use super::host::{REQUEST_PSEUDO, RESPONSE_PSEUDO};
+use super::heads::{request_fields, request_has_body, response_fields, response_has_body};
 use super::module::Filter;
 use super::pool::{self, Place, Slot};
 use super::reply::Reply;
 use super::state::{ROOT, VmState};
 use super::stream::{Mailbox, Pinned, Stream};
-use super::vm::{Vm, end_context};
+use super::vm::{Vm, begin_context, end_context};
 use crate::decision::LocalResponse;
-use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
+use crate::error::{Fault, FaultKind, LoadError};
 use crate::exchange::ExchangeContext;
 use crate::hooks::Hook;
 use crate::instance::{Allowance, StartError};
@@ -181,7 +180,7 @@ impl Plugin {
             &mut pinned.stream,
             self.per_call,
             |callbacks, store| {
-                begin(callbacks, store)?;
+                begin_context(callbacks, store)?;
                 callback(callbacks, store)
             },
         )?;
@@ -556,30 +555,6 @@ fn stuck(what: &str) -> Trouble {
     Trouble::Fault(Fault::new(FaultKind::Wait, what))
 }
 
-/// A stream that is new gets its context.
-fn begin(callbacks: &Callbacks, store: &mut Store<VmState>) -> wasmtime::Result<()> {
-    let state = store.data_mut();
-    let Some(mailbox) = state
-        .stream
-        .as_ref()
-        .filter(|stream| stream.id == 0)
-        .map(|stream| stream.mailbox.clone())
-    else {
-        return Ok(());
-    };
-    let id = state
-        .new_context(&mailbox)
-        .ok_or(HostRefusal("too many exchanges on one VM"))?;
-    if let Some(stream) = &mut state.stream {
-        stream.id = id;
-    }
-    state.effective = id;
-    match &callbacks.context_create {
-        Some(create) => create.call(&mut *store, (id, ROOT)),
-        None => Ok(()),
-    }
-}
-
 /// Before a callback: it may resume what it is about to hold back.
 fn hold(store: &mut Store<VmState>, half: Half, action: Action) {
     if let Some(stream) = &mut store.data_mut().stream {
@@ -607,42 +582,4 @@ fn taken(pinned: &mut Pinned, half: Half) -> Option<(Bytes, bool)> {
     let flow = pinned.stream.as_mut()?.flow(half);
     let changed = std::mem::take(&mut flow.changed);
     Some((flow.body.take()?.into(), changed))
-}
-
-fn request_fields(exchange: &ExchangeContext) -> u32 {
-    exchange.request.headers.len() as u32 + REQUEST_PSEUDO
-}
-
-fn response_fields(exchange: &ExchangeContext) -> u32 {
-    let fields = exchange.response.as_ref();
-    fields.map_or(0, |response| {
-        response.headers.len() as u32 + RESPONSE_PSEUDO
-    })
-}
-
-/// A length of zero, or none at all, is no body.
-fn announced(headers: &HeaderMap) -> bool {
-    match headers.get(http::header::CONTENT_LENGTH) {
-        Some(length) => length != "0",
-        None => headers.contains_key(http::header::TRANSFER_ENCODING),
-    }
-}
-
-fn request_has_body(exchange: &ExchangeContext) -> bool {
-    let request = &exchange.request;
-    let framed = exchange.info.protocol == "h1";
-    announced(&request.headers)
-        || (!framed
-            && !request.headers.contains_key(http::header::CONTENT_LENGTH)
-            && !request.method.is_safe())
-}
-
-fn response_has_body(exchange: &ExchangeContext) -> bool {
-    let Some(response) = &exchange.response else {
-        return false;
-    };
-    let none = exchange.request.method == http::Method::HEAD
-        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status);
-    let length = response.headers.get(http::header::CONTENT_LENGTH);
-    !none && length.is_none_or(|length| length != "0")
 }

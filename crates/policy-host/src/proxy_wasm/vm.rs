@@ -11,7 +11,7 @@ use super::memory::Links;
 use super::module::Filter;
 use super::state::{ROOT, VmState};
 use super::stream::{Mailbox, Stream};
-use crate::error::{Fault, FaultKind};
+use crate::error::{Fault, FaultKind, HostRefusal};
 use crate::exchange::ExchangeContext;
 use crate::instance::{Allowance, StartError, fault};
 use crate::state::HostState;
@@ -146,6 +146,33 @@ impl Vm {
 
     pub(super) fn fuel_left(&self) -> u64 {
         self.store.get_fuel().unwrap_or(0)
+    }
+}
+
+/// A stream that is new gets its context.
+pub(super) fn begin_context(
+    callbacks: &Callbacks,
+    store: &mut Store<VmState>,
+) -> wasmtime::Result<()> {
+    let state = store.data_mut();
+    let Some(mailbox) = state
+        .stream
+        .as_ref()
+        .filter(|stream| stream.id == 0)
+        .map(|stream| stream.mailbox.clone())
+    else {
+        return Ok(());
+    };
+    let id = state
+        .new_context(&mailbox)
+        .ok_or(HostRefusal("too many exchanges on one VM"))?;
+    if let Some(stream) = &mut state.stream {
+        stream.id = id;
+    }
+    state.effective = id;
+    match &callbacks.context_create {
+        Some(create) => create.call(&mut *store, (id, ROOT)),
+        None => Ok(()),
     }
 }
 
