@@ -140,8 +140,6 @@ fn build_one(root: &Path, work: &Path, source: &Source, out: &Path) -> Result<()
     let toolchain = wasm32_toolchain::find(&scratch(root)?)?;
     let target = work.join("target").join(source.folder());
     let mut build = guest_cargo(root, &toolchain, &target);
-    // What the authors' compiler said is theirs to read.
-    build.env("CARGO_ENCODED_RUSTFLAGS", "--cap-lints=allow");
     build.current_dir(&package).args([
         "build",
         "--quiet",
