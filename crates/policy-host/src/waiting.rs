@@ -18,6 +18,10 @@ const MAX_QUEUED: Duration = Duration::from_secs(1);
 
 pub(crate) struct WaitingPool {
     free: Semaphore,
+    #[expect(
+        clippy::vec_box,
+        reason = "an instance is large: it moves as one pointer, from here into a call and back"
+    )]
     idle: Mutex<Vec<Box<Instance>>>,
     pub(crate) tally: Tally,
 }

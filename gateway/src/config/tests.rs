@@ -282,7 +282,10 @@ fn grants_that_cannot_be_served_are_refused() {
     for (policy, word) in [
         ("grants = [\"http-call\"]", "add `calls = [\"NAME\"]`"),
         ("calls = [\"origin\"]", "add \"http-call\" to its grants"),
-        ("grants = [\"http-call\"]\ncalls = [\"orign\"]", "`origin`"),
+        (
+            "grants = [\"http-call\"]\ncalls = [\"orign\"]",
+            "did you mean \"origin\"?",
+        ),
         ("grants = [\"outbox\"]", "add an [outbox] section"),
         ("max_wait = \"10m\"", "5 min"),
         ("instances = 0", "instances"),

@@ -128,7 +128,7 @@ fn policies_that_cannot_be_used_are_named() {
         ))
         .refused(2, &["policy odd", "burts"]);
     let ungranted = limit("limit = 5\nper = \"1s\"\nkey = [\"client-ip\"]\n")
-        .replace("grants = [\"limits\", \"llm\"]\n", "");
+        .replace("grants = [\"limits\", \"llm\"]\n", "grants = [\"llm\"]\n");
     folder
         .check(&ungranted)
         .refused(2, &["policy odd", "limits", "grant"]);

@@ -39,7 +39,7 @@ async fn a_filter_answers_or_adds_a_field_to_the_answer() {
             module.display()
         );
     }
-    text += "[[route]]\nname = \"main\"\npath = \"/\"\nupstream = \"origin\"\npolicies = [\"http_headers\", \"http_config\"]\n";
+    text += "[[route]]\nname = \"main\"\npath_prefix = \"/\"\nupstream = \"origin\"\npolicies = [\"http_headers\", \"http_config\"]\n";
     let site = Site::start(dir, &text).await;
 
     let answered = fetch(site.addr, "/hello").await;

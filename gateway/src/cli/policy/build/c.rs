@@ -33,9 +33,11 @@ pub(super) fn compile(project: &Project) -> Result<Vec<u8>, String> {
 
 /// Writes policy.h, policy.c and the object that says which world this is; returns their folder.
 pub(super) fn bindings(project: &Project) -> Result<PathBuf, String> {
-    let mut options = wit_bindgen_c::Opts::default();
-    // the same names whatever the author calls the world
-    options.rename_world = Some("policy".to_owned());
+    let options = wit_bindgen_c::Opts {
+        // the same names whatever the author calls the world
+        rename_world: Some("policy".to_owned()),
+        ..Default::default()
+    };
     let mut files = Files::default();
     wit::generate(project, options.build().as_mut(), &mut files)?;
     let folder = project.folder.join("build/bindings");

@@ -38,10 +38,12 @@ pub(super) fn compile(project: &Project) -> Result<Vec<u8>, String> {
 
 /// Writes the generated packages into the policy's module.
 pub(super) fn bindings(project: &Project) -> Result<(), String> {
-    let mut options = wit_bindgen_go::Opts::default();
-    options.pkg_name = Some(BINDINGS.to_owned());
-    options.generate_stubs = true;
-    options.quiet = true;
+    let options = wit_bindgen_go::Opts {
+        pkg_name: Some(BINDINGS.to_owned()),
+        generate_stubs: true,
+        quiet: true,
+        ..Default::default()
+    };
     let mut generated = Files::default();
     wit::generate(project, options.build().as_mut(), &mut generated)?;
     let mut files = Files::default();
