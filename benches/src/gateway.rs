@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use examples::client::{Client, Error, plain_ok};
 
 use crate::Context;
+use crate::turns::Side;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -34,6 +35,15 @@ pub struct Gateway {
     pub admin: SocketAddr,
 }
 
+impl Gateway {
+    pub fn side(&self) -> Side<'_> {
+        Side {
+            client: &self.client,
+            process: self.process.id(),
+        }
+    }
+}
+
 /// The origin that both gateways of a comparison stand in front of.
 pub async fn start_origin(
     context: &Context,
@@ -48,7 +58,7 @@ pub async fn start_origin(
     Ok((process, address))
 }
 
-fn spawn(command: &mut Command, log: &Path) -> Result<Running, Error> {
+pub fn spawn(command: &mut Command, log: &Path) -> Result<Running, Error> {
     let output = std::fs::File::create(log)?;
     command
         .stdin(Stdio::null())
@@ -111,7 +121,7 @@ record = "none"
     })
 }
 
-fn make_certificates(context: &Context, folder: &Path) -> Result<(), Error> {
+pub fn make_certificates(context: &Context, folder: &Path) -> Result<(), Error> {
     let mut command = Command::new(context.bin_dir.join("veilgate"));
     command
         .args([
@@ -134,7 +144,7 @@ fn make_certificates(context: &Context, folder: &Path) -> Result<(), Error> {
 }
 
 /// Waits until the process answers; one that ends meanwhile is an error with what it said.
-async fn until_ok(
+pub async fn until_ok(
     process: &mut Running,
     address: SocketAddr,
     path: &str,
@@ -155,7 +165,7 @@ async fn until_ok(
 }
 
 /// A loopback port that is free for TCP and UDP at this moment.
-fn free_address() -> Result<SocketAddr, Error> {
+pub fn free_address() -> Result<SocketAddr, Error> {
     for _ in 0..32 {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         if UdpSocket::bind(address).is_ok() {

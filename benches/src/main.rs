@@ -6,10 +6,12 @@ mod gateway;
 mod http;
 mod load;
 mod outbox_appends;
+mod peers;
 mod policy_calls;
 mod policy_swaps;
 mod report;
 mod sync_wire;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +35,9 @@ struct Args {
     /// Where the built policies (*.wasm) are.
     #[arg(long)]
     policies: PathBuf,
+    /// What `peers` compares with: envoy, peer_filter.wasm, peer_policy.wasm.
+    #[arg(long)]
+    peers: Option<PathBuf>,
     /// Also write every figure to this file, one JSON object a line.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -45,12 +50,14 @@ enum Bench {
     Http,
     Policy,
     Swap,
+    Peers,
     Fhe,
     Outbox,
     Sync,
 }
 
 impl Bench {
+    /// Without `peers`, which needs another gateway.
     const ALL: [Self; 6] = [
         Self::Http,
         Self::Policy,
@@ -66,6 +73,7 @@ pub struct Context {
     pub root: PathBuf,
     pub bin_dir: PathBuf,
     pub policies: PathBuf,
+    pub peers: Option<PathBuf>,
 }
 
 impl Context {
@@ -92,6 +100,7 @@ async fn all(args: Args) -> Result<(), Error> {
         root: args.root,
         bin_dir: std::path::absolute(args.bin_dir)?,
         policies: std::path::absolute(args.policies)?,
+        peers: args.peers.map(std::path::absolute).transpose()?,
     };
     let chosen = if args.benches.is_empty() {
         Bench::ALL.to_vec()
@@ -116,6 +125,7 @@ async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
         Bench::Http => http::run(context).await,
         Bench::Policy => policy_calls::run(context),
         Bench::Swap => policy_swaps::run(context).await,
+        Bench::Peers => peers::run(context).await,
         Bench::Fhe => fhe_engine::run(context),
         Bench::Outbox => outbox_appends::run(context).await,
         Bench::Sync => sync_wire::run(context).await,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::process::{cargo, complete, heading, target_dir};
-use crate::{prerequisites, wasm};
+use crate::{peers, prerequisites, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     prerequisites::check()?;
@@ -34,6 +34,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         .arg(&binaries);
     if let Some(directory) = policies.first().and_then(|policy| policy.path.parent()) {
         bench.arg("--policies").arg(directory);
+    }
+    if args.iter().any(|arg| arg == "peers") {
+        bench.arg("--peers").arg(peers::prepare(root)?);
     }
     bench.args(args);
     complete("bench", &mut bench)

@@ -51,6 +51,33 @@ pub fn build_policies(root: &Path) -> Result<Vec<Built>, String> {
     names.into_iter().map(wrap).collect()
 }
 
+/// Builds the guests of benches/peers into `folder`: the policy as a component, the filter as the core module that it is.
+pub fn build_peers(root: &Path, folder: &Path) -> Result<(), String> {
+    let toolchain = toolchain::find(root)?;
+    let target = guest_target_dir(root);
+    let mut build = guest_cargo(root, &toolchain, &target);
+    build
+        .current_dir(root.join("benches/peers"))
+        .args(["build", "--release", "--target", TARGET])
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            guest_flags(root, &toolchain).join("\x1f"),
+        );
+    complete("the guests of benches/peers", &mut build)?;
+    let modules = target.join(TARGET).join("release");
+    component::wrap_if_newer(
+        &modules.join("peer_policy.wasm"),
+        &folder.join("peer_policy.wasm"),
+    )?;
+    let (from, to) = (
+        modules.join("peer_filter.wasm"),
+        folder.join("peer_filter.wasm"),
+    );
+    fs::copy(&from, &to)
+        .map(|_| ())
+        .map_err(|error| format!("cannot copy {}: {error}", from.display()))
+}
+
 /// The folders of policies/ that hold a package, in order.
 fn policies(root: &Path) -> Result<Vec<String>, String> {
     let folder = root.join("policies");
