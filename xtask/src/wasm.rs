@@ -53,7 +53,7 @@ pub fn build_policies(root: &Path) -> Result<Vec<Built>, String> {
 
 /// Builds the guests of benches/peers into `folder`: the policy as a component, the filter as the core module that it is.
 pub fn build_peers(root: &Path, folder: &Path) -> Result<(), String> {
-    let toolchain = toolchain::find(root)?;
+    let toolchain = wasm32_toolchain::find(&scratch(root)?)?;
     let target = guest_target_dir(root);
     let mut build = guest_cargo(root, &toolchain, &target);
     build
