@@ -88,6 +88,9 @@ impl Admin {
                     let (outlook, metrics) = (outlook.clone(), metrics.clone());
                     async move {
                         let response = match (request.method(), request.uri().path()) {
+                            (&Method::POST, _) if is_from_page(&request) => {
+                                text(StatusCode::FORBIDDEN, "not from a web page\n")
+                            }
                             (&Method::POST, RELOAD) => reload(outlook.as_ref()).await,
                             _ => answer(&request, outlook.as_ref(), metrics.as_ref().as_ref()),
                         };
@@ -105,6 +108,11 @@ impl Admin {
             });
         }
     }
+}
+
+/// A browser names the page that a request comes from: no page is to reach through to what changes something here.
+fn is_from_page<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(ORIGIN)
 }
 
 /// 200 if every module that changed serves now; 422 if one was refused.
@@ -169,10 +177,6 @@ fn answer<B>(
 fn purge<B>(request: &Request<B>, outlook: &dyn Outlook) -> Response<Full<Bytes>> {
     if *request.method() != Method::POST {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
-    }
-    // A browser names the page that a request comes from: no page is to reach through to here.
-    if request.headers().contains_key(ORIGIN) {
-        return text(StatusCode::FORBIDDEN, "not from a web page\n");
     }
     let query = request.uri().query().unwrap_or_default();
     let mut tags = form_urlencoded::parse(query.as_bytes()).peekable();

@@ -186,3 +186,16 @@ async fn a_canary_says_what_a_module_must_decide() {
     );
     site.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_web_page_has_modules_loaded_again() {
+    let site = site(&answering(201), "", "").await;
+    let request = Request::post("/policies/reload")
+        .header("origin", "http://evil.test")
+        .body(Body::empty())
+        .expect("a request");
+    let refused = Connection::plain(site.admin()).await.send(request).await;
+    assert_eq!(refused.status, 403);
+    assert_eq!(reload(&site).await.status, 200);
+    site.stop().await;
+}

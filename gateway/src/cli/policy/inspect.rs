@@ -146,9 +146,13 @@ fn contract(found: &Inspection, line: &mut impl FnMut(&str, &str)) {
     if found.imports.is_empty() {
         line(label, "none");
     }
-    let grants = match &found.grants[..] {
-        [] => "none needed".to_owned(),
-        grants => format!("grants = [\"{}\"]", grants.join("\", \"")),
+    let grants = match (&found.kind, &found.grants[..]) {
+        // SDKs import every function that they declare: the imports do not tell.
+        (ModuleKind::ProxyWasm { .. }, _) => {
+            "by what it calls: \"kv\" (shared data, queues), \"http-call\" (proxy_http_call), \"limits\" and \"breakers\" (foreign functions)".to_owned()
+        }
+        (_, []) => "none needed".to_owned(),
+        (_, grants) => format!("grants = [\"{}\"]", grants.join("\", \"")),
     };
     line("grants", &grants);
     if found.grants.iter().any(|grant| grant == "http-call") {
