@@ -76,7 +76,10 @@ pub async fn start(
     chain: &str,
 ) -> Result<Gateway, Error> {
     std::fs::create_dir_all(folder)?;
-    make_certificates(context, folder)?;
+    // A gateway that is started again in its folder keeps its own.
+    if !folder.join("certs").exists() {
+        make_certificates(context, folder)?;
+    }
     let (listen, admin) = (free_address()?, free_address()?);
     let text = format!(
         r#"
