@@ -140,6 +140,8 @@ fn build_one(root: &Path, work: &Path, source: &Source, out: &Path) -> Result<()
     let toolchain = wasm32_toolchain::find(&scratch(root)?)?;
     let target = work.join("target").join(source.folder());
     let mut build = guest_cargo(root, &toolchain, &target);
+    // Older SDKs leave the host's functions undefined; from Rust 1.96 on the linker has to be told that they are imports.
+    build.env("CARGO_ENCODED_RUSTFLAGS", "-Clink-arg=--allow-undefined");
     build.current_dir(&package).args([
         "build",
         "--quiet",
