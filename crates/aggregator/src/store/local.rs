@@ -287,7 +287,11 @@ fn sweep(root: &Path) -> io::Result<()> {
             continue;
         };
         if lock.try_lock().is_ok() {
-            fs::remove_dir_all(&dir)?;
+            // Another sweep may have removed it between the opening and the lock.
+            match fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())
