@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
-
+use crate::guests::component;
 use crate::site::Site;
 
 pub const WHOLE: u8 = 1;
@@ -23,20 +21,7 @@ pub fn guest(world: &str, imports: &str, body: &str) -> Vec<u8> {
              (local.get $at))
            {body})"
     );
-    let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let mut resolve = Resolve::default();
-    let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk/wit/policy.wit");
-    resolve.push_file(contract).expect("the contract");
-    let worlds = format!("package test:bodied; world guest {{ {world} }}");
-    let package = resolve.push_str("worlds.wit", &worlds).expect("worlds");
-    let world = resolve
-        .select_world(&[package], Some("guest"))
-        .expect("the world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
-        .expect("metadata");
-    let mut encoder = ComponentEncoder::default();
-    encoder.module(&module).expect("a module");
-    encoder.validate(true).encode().expect("a component")
+    component(&text, world)
 }
 
 /// Asks for the request's and the response's body, and puts its letter after what it is given. By the first byte it is given, it does

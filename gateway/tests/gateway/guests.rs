@@ -18,7 +18,12 @@ pub fn guest(world: &str, imports: &str, body: &str) -> Vec<u8> {
            (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
            {body})"
     );
-    let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    component(&text, world)
+}
+
+/// The core module in `text`, wrapped as a component of a world with these imports and exports.
+pub fn component(text: &str, world: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mut resolve = Resolve::default();
     let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk/wit/policy.wit");
     resolve.push_file(contract).expect("the contract");
