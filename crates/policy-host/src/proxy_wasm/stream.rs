@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::abi::Half;
-use super::plugin::Piece;
+use super::messages::Piece;
 use super::pool::Slot;
 use super::properties::Set;
 use super::reply::Reply;

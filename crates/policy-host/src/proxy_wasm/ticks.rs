@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::plugin::{Plugin, Trouble, tell_reply};
+use super::plugin::{Plugin, Trouble};
 use super::pool::{Place, Slot};
 use super::state::ROOT;
+use super::waiting::tell_reply;
 use crate::clock::NANOS_PER_MS;
 
 /// How often arrivals in queues are looked for.
