@@ -92,15 +92,22 @@ async fn trip(
     let (head, body) = normalize::request(gateway, client, account, request)?;
     let route = gateway.routes().find(&head)?;
     let body = account.matched(&route, body)?;
-    let mut stage = policy::Stage::begin(gateway, client, account, route, head);
-    let next = match stage.on_request().await? {
-        Some(answer) => Next::Answer(answer),
-        None => stage.on_request_body(body).await?,
-    };
-    let answer = match next {
-        Next::Answer(answer) => answer,
-        Next::Forward(body) => dispatch::run(&mut stage, body).await?,
+    let mut stage = policy::Stage::begin(gateway, client, account, route, head, !body.is_empty());
+    let answer = match answer(&mut stage, body).await {
+        Ok(answer) => answer,
+        Err(error) => stage.answer_of_watcher().ok_or(error)?,
     };
     let answer = stage.on_response(answer).await?;
     stage.on_response_body(answer).await
+}
+
+/// From the policies, or from whom they let it be asked.
+async fn answer(stage: &mut policy::Stage<'_>, body: Body) -> Result<Answer, ProxyError> {
+    if let Some(answer) = stage.on_request().await? {
+        return Ok(answer);
+    }
+    match stage.on_request_body(body).await? {
+        Next::Answer(answer) => Ok(answer),
+        Next::Forward(body) => dispatch::run(stage, body).await,
+    }
 }

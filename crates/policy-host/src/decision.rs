@@ -48,6 +48,8 @@ pub enum Passed {
     On(Bytes),
     /// A policy broke the message off: its name.
     BrokenOff(Arc<str>),
+    /// A policy has an answer for the client in place of what would come: the message is broken off, and this is sent if no head was.
+    Answered(Arc<str>, LocalResponse),
     Unavailable(Unavailable),
 }
 

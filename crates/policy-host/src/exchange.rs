@@ -176,6 +176,9 @@ pub struct Exchange {
     pub info: RequestInfo,
     /// Set by the gateway before `Chain::on_response`.
     pub response: Option<ResponseParts>,
+    /// Whether bodies follow the heads. None: nobody knows better than what the head says.
+    pub request_has_body: Option<bool>,
+    pub response_has_body: Option<bool>,
     pub attrs: Attrs,
     /// The upstream that a policy chose; the last one to choose wins.
     pub route: Option<RouteChoice>,
@@ -238,6 +241,8 @@ impl ExchangeContext {
                 request,
                 info,
                 response: None,
+                request_has_body: None,
+                response_has_body: None,
                 attrs: Attrs::default(),
                 route: None,
                 cache: CacheDirectives::default(),

@@ -14,7 +14,7 @@ use policy_host::{BodyNeed, ResponseParts};
 use tokio::time::{Instant, timeout_at};
 
 use super::passing::{Watch, Way};
-use super::policy::{Stage, answer_of, seen_as, unavailable_policy};
+use super::policy::{Stage, answer_of, seen_as, source_after, unavailable_policy};
 use super::usage::scanned;
 use super::{Answer, Next};
 use crate::body::{Body, BodyError, Gathered};
@@ -116,16 +116,21 @@ impl Stage<'_> {
             headers: parts.headers,
             source: seen_as(answer.source),
         });
-        let body = self.changed_response(need, body).await?;
+        let body = match self.changed_response(need, body).await {
+            Ok(body) => body,
+            Err(error) => return self.answer_of_watcher().ok_or(error),
+        };
         let mut response = Response::new(body);
+        let mut source = answer.source;
         if let Some(head) = &self.context.response {
+            source = source_after(head.source, source);
             *response.status_mut() = head.status;
             // Those who watch may still read it while the body passes.
             response.headers_mut().clone_from(&head.headers);
         }
         Ok(Answer {
             response,
-            source: answer.source,
+            source,
             fill: None,
         })
     }

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
-use policy_host::ExchangeContext;
+use policy_host::{ExchangeContext, LocalResponse};
 use tokio::sync::Notify;
 
 /// What is read where the exchange is elsewhere.
@@ -45,6 +45,8 @@ impl DerefMut for Held {
 pub(super) struct Shared {
     context: Mutex<Option<ExchangeContext>>,
     back: Notify,
+    /// What a policy that watched a body answers in its place.
+    answer: Mutex<Option<LocalResponse>>,
 }
 
 /// Whose turn it is; the exchange goes back when this is dropped.
@@ -66,6 +68,15 @@ impl Shared {
             }
             back.await;
         }
+    }
+
+    /// Stays here while the body breaks off: what carries it tells of an error only.
+    pub(super) fn leave_answer(&self, answer: LocalResponse) {
+        *self.answer.lock() = Some(answer);
+    }
+
+    pub(super) fn take_answer(&self) -> Option<LocalResponse> {
+        self.answer.lock().take()
     }
 
     pub(super) fn put_back(&self, context: ExchangeContext) {

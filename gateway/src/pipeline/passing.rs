@@ -34,7 +34,7 @@ type Asking = Pin<Box<dyn Future<Output = (Watch, Asked)> + Send>>;
 
 /// What became of a piece, and whether there is anybody left who watches.
 struct Asked {
-    passed: Passed,
+    passed: Result<Bytes, Refusal>,
     watched: bool,
 }
 
@@ -76,10 +76,7 @@ impl Watch {
     pub(super) async fn at_once(self, bytes: Bytes) -> Result<Bytes, Refusal> {
         let (watch, asked) = self.ask(bytes, true).await;
         drop(watch);
-        match asked.passed {
-            Passed::On(left) => Ok(left),
-            broken => Err(refusal(&broken)),
-        }
+        asked.passed
     }
 
     async fn ask(self, piece: Bytes, end: bool) -> (Self, Asked) {
@@ -97,19 +94,22 @@ impl Watch {
         };
         drop(turn);
         let asked = Asked {
-            passed,
+            passed: self.read(passed),
             watched: need.watch,
         };
         (self, asked)
     }
-}
 
-/// Why a message was broken off. For `Passed::On` there is no reason: it is not asked for.
-fn refusal(passed: &Passed) -> Refusal {
-    match passed {
-        Passed::Unavailable(unavailable) => Refusal::Unavailable(unavailable.to_string()),
-        Passed::BrokenOff(policy) => Refusal::ByPolicy(policy.clone()),
-        Passed::On(_) => Refusal::Unavailable("nothing was refused".to_owned()),
+    fn read(&self, passed: Passed) -> Result<Bytes, Refusal> {
+        match passed {
+            Passed::On(left) => Ok(left),
+            Passed::Unavailable(unavailable) => Err(Refusal::Unavailable(unavailable.to_string())),
+            Passed::BrokenOff(policy) => Err(Refusal::ByPolicy(policy)),
+            Passed::Answered(policy, answer) => {
+                self.shared.leave_answer(answer);
+                Err(Refusal::ByPolicy(policy))
+            }
+        }
     }
 }
 
@@ -150,12 +150,11 @@ impl Passing {
 
     fn answered(&mut self, watch: Watch, asked: Asked, end: bool) -> Option<Polled> {
         let left = match asked.passed {
-            Passed::On(left) => left,
-            broken => {
+            Ok(left) => left,
+            Err(refusal) => {
                 self.state = State::Over;
                 self.body = Body::empty();
-                let refused = BodyError::Refused(refusal(&broken));
-                return Some(Poll::Ready(Some(Err(refused))));
+                return Some(Poll::Ready(Some(Err(BodyError::Refused(refusal)))));
             }
         };
         self.state = match (end, asked.watched) {

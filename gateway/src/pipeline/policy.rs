@@ -47,6 +47,7 @@ impl<'e> Stage<'e> {
         account: &'e mut Account,
         route: Arc<Route>,
         head: Head,
+        has_body: bool,
     ) -> Self {
         let request = RequestParts {
             method: head.method,
@@ -72,7 +73,8 @@ impl<'e> Stage<'e> {
             received_ms: account.summary.received_ms,
             identity,
         };
-        let context = ExchangeContext::new(request, info, Some(gateway.upstreams.clone()));
+        let mut context = ExchangeContext::new(request, info, Some(gateway.upstreams.clone()));
+        context.request_has_body = Some(has_body);
         Self {
             gateway,
             account,
@@ -133,6 +135,7 @@ impl<'e> Stage<'e> {
             source: seen_as(source),
         };
         self.context.response = Some(seen);
+        self.context.response_has_body = Some(!body.is_empty());
         let outcome = self.route.chain.on_response(&mut self.context).await;
         self.note_decisions();
         match (outcome, self.context.response.take()) {
@@ -211,6 +214,12 @@ impl<'e> Stage<'e> {
         }
     }
 
+    /// What a policy that watched a body answered in its place. Only as long as no head was sent.
+    pub(super) fn answer_of_watcher(&self) -> Option<Answer> {
+        let answer = self.shared.as_ref()?.take_answer()?;
+        Some(local_answer(answer))
+    }
+
     pub(super) fn note_decisions(&mut self) {
         for reason in self.context.reasons.drain(..) {
             self.account
@@ -265,5 +274,13 @@ pub(super) fn seen_as(source: Source) -> policy_host::Source {
         Source::StaleCache => policy_host::Source::StaleCache,
         Source::Fhe => policy_host::Source::Fhe,
         Source::Local => policy_host::Source::Local,
+    }
+}
+
+/// Where the response comes from once the policies saw its body: one of them may have put its own in its place.
+pub(super) fn source_after(seen: policy_host::Source, before: Source) -> Source {
+    match seen {
+        policy_host::Source::Local => Source::Local,
+        _ => before,
     }
 }

@@ -11,7 +11,7 @@ use crate::client::{Connection, Reply, raw};
 use crate::origin::Origin;
 use crate::site::{PATIENCE, Site};
 
-fn request(method: Method, path: &str, body: Body) -> Request<Body> {
+pub fn request(method: Method, path: &str, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().expect("a path");
@@ -25,10 +25,10 @@ async fn post(site: &Site, path: &str, body: &'static str) -> Reply {
         .await
 }
 
-type Pieces = mpsc::Sender<Result<&'static str, BodyError>>;
+pub type Pieces = mpsc::Sender<Result<&'static str, BodyError>>;
 
 /// A body that comes piece by piece.
-fn pieces() -> (Pieces, Body) {
+pub fn pieces() -> (Pieces, Body) {
     let (sender, mut receiver) = mpsc::channel::<Result<&'static str, BodyError>>(8);
     let frames = futures_util::stream::poll_fn(move |cx| {
         let piece = std::task::ready!(receiver.poll_recv(cx));

@@ -1,8 +1,14 @@
-//! A proxy-wasm filter of others, unchanged, as a policy of a real gateway.
+//! proxy-wasm filters as policies of a real gateway: some of others, unchanged, and one that judges bodies.
 
 use std::path::PathBuf;
 
-use crate::client::fetch;
+use http::{Method, StatusCode};
+use transport::tls::Protocol;
+use veilgate::body::Body;
+
+use crate::bodied::{encrypted, site};
+use crate::bodies::{pieces, request};
+use crate::client::{Connection, fetch};
 use crate::origin::Origin;
 use crate::site::Site;
 
@@ -51,5 +57,90 @@ async fn a_filter_answers_or_adds_a_field_to_the_answer() {
     assert_eq!(passed.text(), "hello");
     assert_eq!(passed.header("custom-header"), Some("from the filter"));
     assert_eq!(origin.requests(), 1);
+    site.stop().await;
+}
+
+/// Answers 451 to a body that has a piece beginning with `x`, on either way.
+fn judge() -> Vec<u8> {
+    let callback = |name: &str, body: &str| {
+        format!("(func (export \"{name}\") (param i32 i32 i32) (result i32) {body})")
+    };
+    let text = format!(
+        r#"(module
+          (import "env" "proxy_get_buffer_bytes" (func $bytes (param i32 i32 i32 i32 i32) (result i32)))
+          (import "env" "proxy_send_local_response"
+            (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 1024) "refused")
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+          (func $judge (param $buffer i32) (result i32)
+            (drop (call $bytes (local.get $buffer) (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 12)))
+            (if (i32.eqz (i32.load (i32.const 12))) (then (return (i32.const 0))))
+            (if (i32.ne (i32.load8_u (i32.const 4096)) (i32.const 120)) (then (return (i32.const 0))))
+            (drop (call $respond (i32.const 451) (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 7)
+              (i32.const 0) (i32.const 0) (i32.const -1)))
+            (i32.const 1))
+          {} {} {} {})"#,
+        callback("proxy_on_request_headers", "(i32.const 0)"),
+        callback("proxy_on_request_body", "(call $judge (i32.const 0))"),
+        callback("proxy_on_response_headers", "(i32.const 0)"),
+        callback("proxy_on_response_body", "(call $judge (i32.const 1))"),
+    );
+    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+const LEGAL: StatusCode = StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_local_response_takes_the_place_of_a_request_that_is_on_its_way() {
+    let (origin, addr) = Origin::start().await;
+    let config = "config = { plugin = \"\", response_body = \"none\" }";
+    let site = encrypted(addr, &[("judge", judge(), config)]).await;
+    for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Http3] {
+        let mut connection = Connection::encrypted(site.addr, site.dir.path(), protocol).await;
+        let (sender, body) = pieces();
+        sender.send(Ok("1")).await.expect("room");
+        let upload = request(Method::POST, "/upload", body);
+        let go_on = async {
+            // The origin has the beginning of it by then, and its answer is still to come.
+            origin.chunk_arrived.notified().await;
+            sender.send(Ok("x")).await.expect("room");
+        };
+        let (refused, ()) = tokio::join!(connection.send(upload), go_on);
+        assert_eq!(
+            (refused.status, refused.text()),
+            (LEGAL, "refused"),
+            "{protocol:?}"
+        );
+
+        let mut connection = Connection::encrypted(site.addr, site.dir.path(), protocol).await;
+        let at_once = request(Method::POST, "/silent", Body::full("xyz"));
+        let refused = connection.send(at_once).await;
+        assert_eq!(
+            (refused.status, refused.text()),
+            (LEGAL, "refused"),
+            "{protocol:?}"
+        );
+        let passed = request(Method::POST, "/echo", Body::full("yz"));
+        let mut connection = Connection::encrypted(site.addr, site.dir.path(), protocol).await;
+        assert_eq!(connection.send(passed).await.text(), "yz", "{protocol:?}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_local_response_takes_the_place_of_a_response_that_was_gathered() {
+    let (_, addr) = Origin::start().await;
+    let config = "config = { plugin = \"\", request_body = \"none\", response_body = \"whole\" }";
+    let site = site(addr, &[("judge", judge(), config)], "").await;
+    let mut connection = Connection::plain(site.addr).await;
+    let refused = request(Method::POST, "/echo", Body::full("xyz"));
+    let refused = connection.send(refused).await;
+    assert_eq!((refused.status, refused.text()), (LEGAL, "refused"));
+    assert_eq!(refused.header("content-length"), Some("7"));
+    let passed = request(Method::POST, "/echo", Body::full("yz"));
+    let passed = connection.send(passed).await;
+    assert_eq!((passed.status, passed.text()), (StatusCode::OK, "yz"));
     site.stop().await;
 }

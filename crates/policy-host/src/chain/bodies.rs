@@ -10,7 +10,7 @@ use super::{Chain, apply, contain};
 use crate::bindings::veilgate::policy::types::{BodyNeed as Wish, ChunkAction};
 use crate::bodies::{Asked, BodyNeed, Places};
 use crate::decision::{Outcome, Passed, Unavailable};
-use crate::exchange::{ExchangeContext, Phase};
+use crate::exchange::{ExchangeContext, Phase, ResponseParts, Source};
 use crate::hooks::{Hook, Pick};
 use crate::host::convert::{self, Decided};
 use crate::policy::Policy;
@@ -182,7 +182,8 @@ impl Chain {
         (outcome, replaced.then_some(body))
     }
 
-    /// The whole response body, in reverse order. The answer is the body to send, if it is another one. Set `exchange.response` before.
+    /// The whole response body, in reverse order. The answer is the body to send, if it is another one. Set `exchange.response` before;
+    /// a policy may have put another in its place, whose source is `Source::Local`.
     pub async fn on_response_body(
         &self,
         exchange: &mut ExchangeContext,
@@ -197,8 +198,16 @@ impl Chain {
                 let seen = seen.clone();
                 let whole = filters::whole(policy, plugin, exchange, Message::Response, seen);
                 match Box::pin(whole).await {
-                    // The head may be changed, and the body; another answer would be too late.
-                    Ok((_, another)) => replaced = another.or(replaced),
+                    Ok((None, another)) => replaced = another.or(replaced),
+                    // The head is still here: those who come after see this response instead.
+                    Ok((Some(response), _)) => {
+                        replaced = Some(response.body);
+                        exchange.response = Some(ResponseParts {
+                            status: response.status,
+                            headers: response.headers,
+                            source: Source::Local,
+                        });
+                    }
                     Err(cause) => contain(policy, cause).map_or(Ok(()), Err)?,
                 }
                 continue;
@@ -285,6 +294,9 @@ impl Chain {
                     PieceLeft::Kept => {}
                     PieceLeft::Replaced(another) => chunk = another,
                     PieceLeft::BrokenOff => return Passed::BrokenOff(policy.label().clone()),
+                    PieceLeft::Answered(response) => {
+                        return Passed::Answered(policy.label().clone(), response);
+                    }
                     PieceLeft::Failed(cause, held) => {
                         if let Some(unavailable) = contain(policy, cause) {
                             return Passed::Unavailable(unavailable);

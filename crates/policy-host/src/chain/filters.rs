@@ -17,6 +17,8 @@ pub(super) enum PieceLeft {
     Replaced(Bytes),
     /// The message is broken off.
     BrokenOff,
+    /// The same, and this is the answer.
+    Answered(LocalResponse),
     /// What it held back is here.
     Failed(Cause, Bytes),
 }
@@ -89,7 +91,8 @@ pub(super) async fn piece(
     match policy.account(called).await {
         Ok(Piece::Kept | Piece::Trouble(..)) => PieceLeft::Kept,
         Ok(Piece::Passed(another)) => PieceLeft::Replaced(another),
-        Ok(Piece::Answered | Piece::TooLong) => PieceLeft::BrokenOff,
+        Ok(Piece::Answered(response)) => PieceLeft::Answered(response),
+        Ok(Piece::TooLong) => PieceLeft::BrokenOff,
         Err(cause) => PieceLeft::Failed(cause, held.unwrap_or_else(|| piece.clone())),
     }
 }

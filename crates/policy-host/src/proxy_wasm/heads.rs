@@ -25,6 +25,9 @@ fn announced(headers: &HeaderMap) -> bool {
 }
 
 pub(super) fn request_has_body(exchange: &ExchangeContext) -> bool {
+    if let Some(known) = exchange.request_has_body {
+        return known;
+    }
     let request = &exchange.request;
     let framed = exchange.info.protocol == "h1";
     announced(&request.headers)
@@ -40,5 +43,6 @@ pub(super) fn response_has_body(exchange: &ExchangeContext) -> bool {
     let none = exchange.request.method == http::Method::HEAD
         || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status);
     let length = response.headers.get(http::header::CONTENT_LENGTH);
-    !none && length.is_none_or(|length| length != "0")
+    let said = || length.is_none_or(|length| length != "0");
+    !none && exchange.response_has_body.unwrap_or_else(said)
 }

@@ -31,7 +31,7 @@ pub(crate) enum Piece {
     /// This goes on instead; nothing, if it is empty.
     Passed(Bytes),
     /// The filter answers; the message is on its way already.
-    Answered,
+    Answered(LocalResponse),
     /// More is held back than the policy may.
     TooLong,
     /// What was held back is here, the piece included.
@@ -158,10 +158,8 @@ impl Plugin {
             if end {
                 self.until_resumed(&mut pinned, exchange, half).await
             } else {
-                Ok(pinned
-                    .stream
-                    .as_mut()
-                    .and_then(|stream| stream.local.take()))
+                let stream = pinned.stream.as_mut();
+                Ok(stream.and_then(|stream| stream.answer(half)))
             }
         }
         .await;
@@ -172,7 +170,7 @@ impl Plugin {
             }
             Ok(response) => {
                 let passed = match response {
-                    Some(_) => Piece::Answered,
+                    Some(response) => Piece::Answered(response),
                     None => pinned.passed(half, piece),
                 };
                 exchange.pinned.push(pinned);

@@ -76,7 +76,8 @@ pub(crate) async fn run(bed: &Bed, step: &Step, number: u64) -> Seen {
         received_ms: bed.now_ms(),
         ..step.info.clone()
     };
-    let context = ExchangeContext::new(step.request.clone(), info, Some(bed.upstreams.clone()));
+    let mut context = ExchangeContext::new(step.request.clone(), info, Some(bed.upstreams.clone()));
+    context.request_has_body = Some(!step.request_body.iter().all(Bytes::is_empty));
     let began_ms = bed.now_ms();
     let mut trip = Trip {
         bed,

@@ -61,6 +61,7 @@ impl Trip<'_> {
                 Passed::BrokenOff(_) => {
                     return Some(broken_off(Decision::Abort, StatusCode::FORBIDDEN));
                 }
+                Passed::Answered(_, response) => return Some(answered(response)),
                 Passed::Unavailable(_) => return Some(refused(Decision::Unavailable)),
             }
         }
@@ -86,15 +87,19 @@ impl Trip<'_> {
             headers: std::mem::take(&mut reply.headers),
             source: reply.source,
         });
-        let (decision, body) = match self
+        let body = match self
             .changed_response(need.whole, need.watch, reply.body)
             .await
         {
-            Ok(body) => (decision, body),
-            Err((decision, status)) => return (decision, Reply::error(status)),
+            Ok(body) => body,
+            Err(instead) => return *instead,
         };
+        let mut decision = decision;
         if let Some(head) = self.context.response.take() {
-            (reply.status, reply.headers) = (head.status, head.headers);
+            if head.source == Source::Local && reply.source != Source::Local {
+                decision = Decision::Respond;
+            }
+            (reply.status, reply.headers, reply.source) = (head.status, head.headers, head.source);
         }
         frame(&mut reply.headers, body.iter().map(Bytes::len).sum());
         reply.body = body;
@@ -106,10 +111,10 @@ impl Trip<'_> {
         limit: Option<usize>,
         watch: bool,
         body: Vec<Bytes>,
-    ) -> Result<Vec<Bytes>, (Decision, StatusCode)> {
+    ) -> Result<Vec<Bytes>, Box<(Decision, Reply)>> {
         let bed = self.bed;
         let mut body = body;
-        let failed = |decision, status| Err((decision, status));
+        let failed = |decision, status| Err(Box::new((decision, Reply::error(status))));
         if let Some(limit) = limit {
             let all = whole(&body);
             if all.len() > limit {
@@ -125,14 +130,20 @@ impl Trip<'_> {
             return Ok(body);
         }
         let count = body.len();
-        let mut passed = Vec::new();
+        let mut passed: Vec<Bytes> = Vec::new();
         for (at, chunk) in body.into_iter().enumerate() {
             let call = bed
                 .chain
                 .on_response_chunk(&mut self.context, chunk, at + 1 == count);
             match bed.step("response-chunk", call).await {
                 Passed::On(left) => passed.push(left),
-                Passed::BrokenOff(_) => return failed(Decision::Abort, StatusCode::BAD_GATEWAY),
+                // The head leaves with the first piece that passes.
+                Passed::Answered(_, response) if passed.iter().all(Bytes::is_empty) => {
+                    return Err(Box::new((Decision::Respond, Reply::local(response))));
+                }
+                Passed::BrokenOff(_) | Passed::Answered(..) => {
+                    return failed(Decision::Abort, StatusCode::BAD_GATEWAY);
+                }
                 Passed::Unavailable(_) => {
                     return failed(Decision::Unavailable, StatusCode::SERVICE_UNAVAILABLE);
                 }
