@@ -1,5 +1,7 @@
 //! Builds proxy-wasm filters of others, which tests run unchanged: the examples that published SDK crates carry, fetched by cargo from
-//! the package registry. Each lands in `target/filters/CRATE-VERSION/`, and is built once per version.
+//! the package registry. Each lands in `target/filters/CRATE-VERSION/`, and is built once per version. Those in Go are in `go.rs`.
+
+mod go;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -64,6 +66,7 @@ impl Source {
 pub fn build(root: &Path) -> Result<PathBuf, String> {
     let out = target_dir(root).join("filters");
     let work = target_dir(root).join("filters-work");
+    go::build(root, &work.join("go"), &out.join("go"))?;
     let missing: Vec<&Source> = SOURCES
         .iter()
         .chain([&NEWEST])

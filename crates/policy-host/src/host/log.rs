@@ -21,7 +21,7 @@ fn is_enabled(level: log::Level) -> bool {
 }
 
 /// A guest's text cannot begin a line of its own, nor steer a terminal.
-fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     message
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -12,6 +12,7 @@ use super::memory::Links;
 use super::reply::Reply;
 use super::stream::{Mailbox, Stream};
 use crate::decision::LocalResponse;
+use crate::host::log::one_line;
 use crate::state::HostState;
 
 /// The root context: one plugin per VM.
@@ -37,7 +38,12 @@ pub(super) struct VmState {
     /// Answers to calls of the root context.
     pub(super) root_mailbox: Arc<Mailbox>,
     next_token: u32,
+    /// While it is started: the last error that it logged, which is the reason if it then refuses.
+    complaint: Option<String>,
 }
+
+/// As much of a complaint as an operator reads.
+const MAX_COMPLAINT_BYTES: usize = 1024;
 
 impl VmState {
     pub(super) fn new(base: HostState, facts: Arc<Facts>) -> Self {
@@ -54,7 +60,20 @@ impl VmState {
             next_context: ROOT,
             root_mailbox: Arc::default(),
             next_token: 0,
+            complaint: None,
         }
+    }
+
+    /// An error that the guest logs. What it logs later than at its start is for the log alone.
+    pub(super) fn note_complaint(&mut self, message: &[u8]) {
+        if !self.base.exchange.is_real() && self.streams.is_empty() {
+            let message = &message[..message.len().min(MAX_COMPLAINT_BYTES)];
+            self.complaint = Some(one_line(&String::from_utf8_lossy(message)));
+        }
+    }
+
+    pub(super) fn take_complaint(&mut self) -> Option<String> {
+        self.complaint.take()
     }
 
     /// A number for a new stream. None: there are too many.

@@ -44,9 +44,13 @@ impl Vm {
         let mut vm = Self { store, callbacks };
         let started = vm.run_start(&instance).and_then(|()| vm.configure());
         vm.store.data().base.report_dropped_lines();
+        let complaint = vm.store.data_mut().take_complaint();
         match started {
             Ok(None) => Ok(vm),
-            Ok(Some(refused)) => Err(StartError::Refused(refused.to_owned())),
+            Ok(Some(callback)) => Err(StartError::Refused(match complaint {
+                Some(complaint) => format!("{callback} answered 0: {complaint}"),
+                None => format!("{callback} answered 0, and it logged no error"),
+            })),
             Err(error) => Err(failed(error, &vm.store)),
         }
     }
@@ -70,7 +74,7 @@ impl Vm {
         Ok(())
     }
 
-    /// What it said no to, if anything.
+    /// The callback that said no, if one did.
     fn configure(&mut self) -> wasmtime::Result<Option<&'static str>> {
         let store = &mut self.store;
         store.data_mut().base.begin_call();
@@ -82,16 +86,12 @@ impl Vm {
         if let Some(start) = &self.callbacks.vm_start
             && start.call(&mut *store, (ROOT, vm_len))? == 0
         {
-            return Ok(Some(
-                "proxy_on_vm_start answered 0; its log lines may say why",
-            ));
+            return Ok(Some("proxy_on_vm_start"));
         }
         if let Some(configure) = &self.callbacks.configure
             && configure.call(&mut *store, (ROOT, plugin_len))? == 0
         {
-            return Ok(Some(
-                "proxy_on_configure answered 0; its log lines may say why",
-            ));
+            return Ok(Some("proxy_on_configure"));
         }
         Ok(None)
     }

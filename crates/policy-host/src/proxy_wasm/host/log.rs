@@ -13,6 +13,9 @@ pub(super) fn write(guest: &mut Guest<'_>, level: u32, data: u32, size: u32) -> 
     let level = line_level(level).ok_or(Status::BadArgument)?;
     let (memory, state) = split(guest)?;
     let message = slice(memory, data, size)?;
+    if level == Line::Error {
+        state.note_complaint(message);
+    }
     if size > MAX_MESSAGE_BYTES || !state.base.enabled(level)? {
         return Ok(());
     }
