@@ -164,6 +164,11 @@ impl Mailbox {
         mail.in_flight > 0 || !mail.replies.is_empty()
     }
 
+    /// Its VM is gone: who waits is to see that.
+    pub(super) fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
     pub(super) async fn arrival(&self) {
         self.arrived.notified().await;
     }

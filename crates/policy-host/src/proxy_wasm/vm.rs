@@ -149,6 +149,15 @@ impl Vm {
     }
 }
 
+/// The streams that wait for this VM would wait in vain.
+impl Drop for Vm {
+    fn drop(&mut self) {
+        for mailbox in self.store.data().streams.values() {
+            mailbox.wake();
+        }
+    }
+}
+
 /// A stream that is new gets its context.
 pub(super) fn begin_context(
     callbacks: &Callbacks,

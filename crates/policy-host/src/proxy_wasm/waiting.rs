@@ -40,6 +40,9 @@ impl Plugin {
                 continue;
             }
             let mailbox = stream.mailbox.clone();
+            if is_lost(pinned) {
+                return Err(Trouble::Lost);
+            }
             if !mailbox.awaits_calls() && !self.ticks(pinned) {
                 return Err(stuck(
                     "it holds a message back, and nothing is under way that could resume it",
@@ -107,6 +110,12 @@ pub(super) fn tell_reply(
     state.reply = Some(reply);
     state.effective = ROOT;
     callback.call(&mut *store, (ROOT, token, fields, body, 0))
+}
+
+/// The VM that knew the stream trapped meanwhile, in the name of another.
+fn is_lost(pinned: &Pinned) -> bool {
+    let place = pinned.slot.lock();
+    place.generation != pinned.generation || place.vm.is_none()
 }
 
 fn stuck(what: &str) -> Trouble {
