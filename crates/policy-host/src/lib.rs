@@ -28,6 +28,7 @@ mod instance;
 pub mod llm;
 mod maker;
 mod module;
+mod native;
 mod permits;
 mod pin;
 mod policy;
@@ -63,10 +64,12 @@ pub use exchange::{
 };
 pub use health::FaultRule;
 pub use inspect::{Compiled, Inspection, ModuleKind};
+pub use native::{Native, NativeBreaker, NativeLimiter};
 pub use pin::{Pin, PinError};
 pub use policy::{Policy, PolicyStats};
 pub use primitives::{
-    BreakerSnapshot, CircuitState, KeySnapshot, PrimitiveCaps, Primitives, StoreSize,
+    Algorithm, BreakerSnapshot, CircuitState, DefineError, KeySnapshot, PrimitiveCaps, Primitives,
+    RateSpec, RateVerdict, RawCircuitSpec, StoreSize,
 };
 pub use services::{
     CacheControl, Later, OutboundCall, OutboundCalls, OutboundReply, PolicyRecord, PolicyRecords,

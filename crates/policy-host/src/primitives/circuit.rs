@@ -39,14 +39,14 @@ pub struct CircuitSpec {
 
 /// A breaker's specification as a policy states it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct RawCircuitSpec {
-    pub(crate) window_ms: u64,
-    pub(crate) min_calls: u32,
-    pub(crate) failure_rate: f32,
-    pub(crate) slow_call_ms: u64,
-    pub(crate) slow_rate: f32,
-    pub(crate) open_for_ms: u64,
-    pub(crate) probes: u32,
+pub struct RawCircuitSpec {
+    pub window_ms: u64,
+    pub min_calls: u32,
+    pub failure_rate: f32,
+    pub slow_call_ms: u64,
+    pub slow_rate: f32,
+    pub open_for_ms: u64,
+    pub probes: u32,
 }
 
 impl CircuitSpec {

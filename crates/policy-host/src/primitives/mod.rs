@@ -15,18 +15,16 @@ mod registry;
 mod table;
 
 pub use breaker::{BreakerSnapshot, KeySnapshot};
-pub use circuit::CircuitState;
-
-pub use registry::{PrimitiveCaps, Primitives, StoreSize};
+pub use circuit::{CircuitState, RawCircuitSpec};
+pub use rate::{Algorithm, RateSpec, RateVerdict};
+pub use registry::{DefineError, PrimitiveCaps, Primitives, StoreSize};
 
 pub(crate) use breaker::{Breaker, Permit};
-pub(crate) use circuit::{Admission, RawCircuitSpec, Settlement};
+pub(crate) use circuit::{Admission, Settlement};
 pub(crate) use gate::{Gate, GatePlace};
 pub(crate) use kv::{KvError, KvStore};
 pub(crate) use limiter::{Limiter, Share, take_all, take_each};
 pub(crate) use meters::{MAX_METERS, Meter, MeterKind, MeterSpec, Series};
-pub(crate) use rate::{Algorithm, RateSpec, RateVerdict};
-pub(crate) use registry::DefineError;
 
 /// A specification that makes no sense, or is over a cap; the text names the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
