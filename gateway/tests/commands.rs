@@ -23,6 +23,8 @@ mod guests;
 mod origin;
 #[path = "commands/policies.rs"]
 mod policies;
+#[path = "commands/policy_services.rs"]
+mod policy_services;
 #[path = "commands/policy_tools.rs"]
 mod policy_tools;
 #[cfg(feature = "fhe")]

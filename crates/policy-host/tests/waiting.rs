@@ -11,9 +11,9 @@ use common::{Bench, ON_REQUEST, bare, component, exchange, granted};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use policy_host::{
-    Cause, Chain, ExchangeContext, FaultKind, HostConfig, Later, OnFault, OutboundCall,
-    OutboundCalls, OutboundReply, Outcome, PolicyHost, PolicyRecord, PolicyRecords, PolicySpec,
-    PrimitiveCaps, Primitives, ServiceError, Services,
+    Canary, Cause, Chain, ExchangeContext, Expected, FaultKind, HostConfig, Later, OnFault,
+    OutboundCall, OutboundCalls, OutboundReply, Outcome, PolicyHost, PolicyRecord, PolicyRecords,
+    PolicySpec, PrimitiveCaps, Primitives, ServiceError, Services,
 };
 
 /// A service that answers after a while, or never.
@@ -180,6 +180,7 @@ async fn cause(chain: &Chain, exchange: &mut ExchangeContext) -> Cause {
 const DENIED: u16 = 500;
 const LIMIT: u16 = 502;
 const TIMEOUT: u16 = 504;
+const UNAVAILABLE: u16 = 505;
 
 #[tokio::test]
 async fn a_reply_comes_back_to_the_guest_that_waited_for_it() {
@@ -188,6 +189,29 @@ async fn a_reply_comes_back_to_the_guest_that_waited_for_it() {
     assert!(chain.policies()[0].may_wait());
     assert_eq!(status(&chain).await, 418);
     assert_eq!(*site.origin.seen.lock(), ["GET origin/q?x=1"]);
+}
+
+/// A canary is nobody's exchange: what it would call or record must not happen, whatever the gateway has.
+#[test]
+fn a_canary_finds_the_services_unavailable_and_touches_none() {
+    let site = Site::new(Some(Duration::ZERO));
+    let append =
+        "(call $append (i32.const 96) (i32.const 5) (i32.const 64) (i32.const 3) (i32.const 512))
+        (call $answer (i32.add (i32.const 500) (i32.load8_u (i32.const 520))))";
+    for body in [SEND, append] {
+        let mut spec = granted("p", calling("origin", 0, body), OnFault::Deny);
+        spec.calls = vec!["origin".to_owned()];
+        let expect = |status: u16| Canary {
+            expect: Expected::Respond(StatusCode::from_u16(status).unwrap()),
+            ..Canary::default()
+        };
+        for _ in 0..3 {
+            let tried = site.host.try_out(&spec, &expect(UNAVAILABLE));
+            assert!(tried.is_ok(), "{tried:?}");
+        }
+        assert!(site.host.try_out(&spec, &expect(418)).is_err());
+    }
+    assert!(site.origin.seen.lock().is_empty() && site.records.0.lock().is_empty());
 }
 
 #[tokio::test]

@@ -169,7 +169,14 @@ async fn once(bed: &Bed, step: &Step, number: u64) -> Vec<Mismatch> {
             .map(|(name, _)| bed.metrics.value(bed.policy.name(), name))
             .collect(),
     };
-    expect::compare(&step.expect, &seen, fault.as_ref(), &log, &left)
+    expect::compare(
+        &step.calls,
+        &step.expect,
+        &seen,
+        fault.as_ref(),
+        &log,
+        &left,
+    )
 }
 
 /// The first fault that was counted meanwhile, with what the host logged of it.

@@ -1,12 +1,15 @@
 //! What was seen of an exchange against what the file expects: every difference, in the words of the file.
 
+mod services;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use policy_host::{BodyKey, CacheDirectives, FaultKind};
 use serde_json::Value as Json;
 
 use super::super::trial::{
-    BodyExpectation, CacheExpectation, Expectation, FieldExpectation, FieldExpectations, Line, Seen,
+    BodyExpectation, CacheExpectation, CallRule, Expectation, FieldExpectation, FieldExpectations,
+    Line, Seen,
 };
 
 /// An expectation that does not hold.
@@ -60,7 +63,9 @@ impl Found {
     }
 }
 
+/// `calls` are the exchange's own rules for calls.
 pub(super) fn compare(
+    calls: &[CallRule],
     expect: &Expectation,
     seen: &Seen,
     fault: Option<&Fault>,
@@ -97,6 +102,7 @@ pub(super) fn compare(
     }
     logged(expect, log, &mut found);
     remains(expect, left, &mut found);
+    services::compare(calls, expect, &seen.done, &mut found);
     found.0
 }
 
@@ -277,13 +283,7 @@ fn headers(what: &str, expect: &FieldExpectations, got: &HeaderMap, found: &mut 
             .iter()
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect();
-        let holds = match expected {
-            FieldExpectation::Values(wanted) => *wanted == values,
-            FieldExpectation::Present => !values.is_empty(),
-            FieldExpectation::Absent => values.is_empty(),
-            FieldExpectation::Contains(part) => values.iter().any(|value| value.contains(part)),
-        };
-        if holds {
+        if expected.holds(got, name) {
             continue;
         }
         let told = |values: &[String]| match values {
@@ -313,19 +313,16 @@ fn body(what: &str, expected: Option<&BodyExpectation>, got: &Bytes, found: &mut
     };
     match expected {
         None => {}
-        Some(BodyExpectation::Exactly(bytes)) if bytes == got => {}
+        Some(expected) if expected.holds(got) => {}
         Some(BodyExpectation::Exactly(bytes)) => {
             let wanted = String::from_utf8(bytes.to_vec())
                 .unwrap_or_else(|_| format!("{} bytes: {}", bytes.len(), hex(bytes)));
             found.note(what, wanted, text());
         }
-        Some(BodyExpectation::Contains(part))
-            if String::from_utf8_lossy(got).contains(part.as_str()) => {}
         Some(BodyExpectation::Contains(part)) => {
             found.note(what, format!("something with {part:?}"), text());
         }
         Some(BodyExpectation::Json(wanted)) => match serde_json::from_slice::<Json>(got) {
-            Ok(value) if value == *wanted => {}
             Ok(value) => found.note(what, pretty(wanted), pretty(&value)),
             Err(error) => found.note(
                 what,

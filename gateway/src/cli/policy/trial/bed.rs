@@ -12,6 +12,7 @@ use super::file::TestFile;
 use super::log::Log;
 use super::meter::Meter;
 use super::metrics::Metrics;
+use super::services::StandIns;
 use super::stubs::Upstreams;
 use crate::config::{DEFAULT_CACHE_BYTES, user_cache_dir};
 
@@ -24,6 +25,7 @@ pub(crate) struct Bed {
     pub log: Log,
     pub metrics: Metrics,
     pub upstreams: Arc<dyn UpstreamView>,
+    pub services: StandIns,
     /// Set by those who measure.
     pub meter: Option<Meter>,
     /// Its thread watches over deadlines.
@@ -50,12 +52,14 @@ impl Bed {
         let clock = Arc::new(ManualClock::starting_at_ms(file.start_ms));
         let part = &file.policy;
         let defaults = HostConfig::default();
+        let services = StandIns::new(clock.clone(), file.calls.clone());
         let host = PolicyHost::new(HostConfig {
             workers: 1,
             max_policies: 1,
             max_memory_bytes: defaults.max_memory_bytes.max(part.limits.memory_bytes),
             clock: clock.clone(),
             artifacts: artifacts(),
+            services: services.services(),
             // Never set aside: a test sees each fault.
             fault_rule: FaultRule {
                 faults: u32::MAX,
@@ -67,6 +71,7 @@ impl Bed {
         spec.config_json.clone_from(&part.config_json);
         spec.grants = part.grants.clone().unwrap_or_else(|| grants.to_vec());
         spec.kv_shared.clone_from(&part.kv_shared);
+        spec.calls = file.called_upstreams();
         spec.limits = part.limits;
         spec.max_body_bytes = part.max_body_bytes.unwrap_or(spec.max_body_bytes);
         spec.on_fault = part.on_fault;
@@ -84,6 +89,7 @@ impl Bed {
             log: Log::default(),
             metrics,
             meter: None,
+            services,
             upstreams: Arc::new(Upstreams(file.upstreams.clone())),
             _host: host,
         })

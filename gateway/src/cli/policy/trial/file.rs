@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use policy_host::{EndpointView, Grant, Limits, OnFault, UpstreamStats};
+use toml::Spanned;
 use toml::value::Datetime;
 
-use super::raw::{RawFile, RawPolicy, RawUpstream};
+use super::raw::{RawCall, RawFile, RawPolicy, RawUpstream};
+use super::services::CallRule;
 use super::step::{self, Step};
 use super::values;
 use crate::config::report::Problem;
@@ -21,6 +23,8 @@ pub(crate) struct TestFile {
     pub policy: PolicyPart,
     pub start_ms: u64,
     pub upstreams: Vec<UpstreamPart>,
+    /// What upstreams answer to calls in any exchange.
+    pub calls: Vec<CallRule>,
     pub steps: Vec<Step>,
 }
 
@@ -73,6 +77,7 @@ pub(crate) fn load(path: &Path) -> Result<TestFile, ConfigError> {
                 })
             }),
             upstreams: raw.upstream.iter().map(upstream).collect(),
+            calls: common_calls(&raw.call, fields),
             steps: raw
                 .exchange
                 .iter()
@@ -81,6 +86,26 @@ pub(crate) fn load(path: &Path) -> Result<TestFile, ConfigError> {
                 .collect(),
         }
     })
+}
+
+fn common_calls(raw: &[Spanned<RawCall>], fields: &mut Fields<'_>) -> Vec<CallRule> {
+    for times in raw.iter().filter_map(|call| call.get_ref().times.as_ref()) {
+        let problem = Problem::new(times.span(), "calls are counted in an exchange");
+        fields.problem(problem.help("write this as [[exchange.call]] where the call is made"));
+    }
+    step::calls(raw, fields)
+}
+
+impl TestFile {
+    /// Upstreams that the policy may call: all that answer somewhere.
+    pub(super) fn called_upstreams(&self) -> Vec<String> {
+        let own = self.steps.iter().flat_map(|step| &step.calls);
+        let names = self.calls.iter().chain(own).map(|rule| &rule.upstream);
+        let mut names: Vec<String> = names.cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
 }
 
 fn policy(raw: &RawPolicy, fields: &mut Fields<'_>) -> PolicyPart {

@@ -22,6 +22,8 @@ pub(super) struct RawFile {
     #[serde(default)]
     pub upstream: Vec<RawUpstream>,
     #[serde(default)]
+    pub call: Vec<Spanned<RawCall>>,
+    #[serde(default)]
     pub exchange: Vec<Spanned<RawExchange>>,
 }
 
@@ -74,6 +76,40 @@ pub(super) struct RawEndpoint {
     pub zone: String,
 }
 
+/// What an upstream answers to a call of the policy's own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCall {
+    pub upstream: String,
+    #[serde(default)]
+    pub request: RawExpectMessage,
+    pub status: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub headers: Named,
+    pub body: Option<Any>,
+    pub error: Option<Text>,
+    pub delay: Option<Span>,
+    pub times: Option<Spanned<u64>>,
+}
+
+/// A request of a policy's own, as far as it matters.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExpectMessage {
+    pub method: Option<String>,
+    pub path: Option<String>,
+    #[serde(default)]
+    pub headers: Named,
+    pub body: Option<Any>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExpectRecord {
+    pub kind: String,
+    pub body: Option<Any>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawExchange {
@@ -88,6 +124,9 @@ pub(super) struct RawExchange {
     pub attempt: Option<Vec<Spanned<RawAttempt>>>,
     #[serde(default)]
     pub response: RawResponse,
+    #[serde(default)]
+    pub call: Vec<Spanned<RawCall>>,
+    pub outbox: Option<Text>,
     #[serde(default)]
     pub expect: RawExpect,
 }
@@ -167,6 +206,8 @@ pub(super) struct RawExpect {
     pub kv: Vec<Spanned<RawExpectEntry>>,
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
+    pub calls: Option<u64>,
+    pub outbox: Option<Vec<RawExpectRecord>>,
 }
 
 #[derive(Deserialize)]

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use policy_host::{FaultKind, Identity, RequestInfo, RequestParts, Source};
+use policy_host::{
+    FaultKind, Identity, OutboundReply, RequestInfo, RequestParts, ServiceError, Source,
+};
 use toml::Spanned;
 
 use super::raw::{
-    Any, RawAttempt, RawExchange, RawExpect, RawExpectEntry, RawRequest, RawResponse,
+    Any, RawAttempt, RawCall, RawExchange, RawExpect, RawExpectEntry, RawExpectRecord, RawRequest,
+    RawResponse,
 };
+use super::services::CallRule;
 use super::values::{self, BodyExpectation, FieldExpectations};
 use crate::config::Fields;
 use crate::config::report::Problem;
@@ -37,6 +41,10 @@ pub(crate) struct Step {
     pub upstream: String,
     pub attempts: Vec<AttemptPart>,
     pub response: ResponsePart,
+    /// What upstreams answer to the policy's own calls in this exchange.
+    pub calls: Vec<CallRule>,
+    /// Why the outbox takes no record. None: it takes them.
+    pub outbox: Option<ServiceError>,
     pub expect: Expectation,
 }
 
@@ -120,6 +128,9 @@ pub(crate) struct Expectation {
     pub kv: Vec<EntryExpectation>,
     /// The policy's own metrics, by name and labels.
     pub metrics: Vec<(String, f64)>,
+    pub calls: Option<u64>,
+    /// Kind and body of what it appends to the outbox.
+    pub outbox: Option<Vec<(String, Option<BodyExpectation>)>>,
 }
 
 /// What is expected under one key of a key-value store.
@@ -173,7 +184,60 @@ pub(super) fn check(
         info,
         attempts: attempts(raw.attempt.as_deref(), response.source, fields),
         response,
+        calls: calls(&raw.call, fields),
+        outbox: fields.word(raw.outbox.as_ref(), &OUTBOX, None),
         expect: expectation(&raw.expect, fields),
+    }
+}
+
+const OUTBOX: [(&str, Option<ServiceError>); 3] = [
+    ("takes", None),
+    ("unavailable", Some(ServiceError::Unavailable)),
+    ("limit", Some(ServiceError::Limit)),
+];
+
+pub(super) fn calls(raw: &[Spanned<RawCall>], fields: &mut Fields<'_>) -> Vec<CallRule> {
+    raw.iter().map(|call| call_rule(call, fields)).collect()
+}
+
+fn call_rule(call: &Spanned<RawCall>, fields: &mut Fields<'_>) -> CallRule {
+    const ERRORS: [(&str, ServiceError); 4] = [
+        ("unavailable", ServiceError::Unavailable),
+        ("timeout", ServiceError::Timeout),
+        ("limit", ServiceError::Limit),
+        ("not-found", ServiceError::NotFound),
+    ];
+    let raw = call.get_ref();
+    if raw.error.is_some() && (raw.status.is_some() || raw.body.is_some()) {
+        fields.problem(Problem::new(
+            call.span(),
+            "a call has an answer (`status`, `body`) or `error`, not both",
+        ));
+    }
+    let answer = match &raw.error {
+        Some(error) => Err(fields.word(Some(error), &ERRORS, ServiceError::Unavailable)),
+        None => Ok(OutboundReply {
+            status: status(raw.status.as_ref(), fields).unwrap_or(StatusCode::OK),
+            headers: values::headers(&raw.headers, fields),
+            body: chunks(raw.body.as_ref(), None, fields).concat().into(),
+        }),
+    };
+    let request = &raw.request;
+    CallRule {
+        upstream: raw.upstream.clone(),
+        method: request.method.clone(),
+        path: request.path.clone(),
+        headers: values::expected_headers(&request.headers, fields),
+        body: request
+            .body
+            .as_ref()
+            .and_then(|body| values::expected_body(body, fields)),
+        answer,
+        delay_ms: millis(raw.delay),
+        times: raw
+            .times
+            .as_ref()
+            .map(|times| fields.count(Some(times), 1, 0..=MAX_REPEAT)),
     }
 }
 
@@ -391,7 +455,25 @@ fn expectation(raw: &RawExpect, fields: &mut Fields<'_>) -> Expectation {
             .filter_map(|entry| stored(entry, fields))
             .collect(),
         metrics: raw.metrics.clone().into_iter().collect(),
+        calls: raw.calls,
+        outbox: raw.outbox.as_ref().map(|records| {
+            records
+                .iter()
+                .map(|record| expected_record(record, fields))
+                .collect()
+        }),
     }
+}
+
+fn expected_record(
+    record: &RawExpectRecord,
+    fields: &mut Fields<'_>,
+) -> (String, Option<BodyExpectation>) {
+    let body = record
+        .body
+        .as_ref()
+        .and_then(|body| values::expected_body(body, fields));
+    (record.kind.clone(), body)
 }
 
 fn stored(entry: &Spanned<RawExpectEntry>, fields: &mut Fields<'_>) -> Option<EntryExpectation> {

@@ -12,6 +12,7 @@ use policy_host::{
 };
 
 use super::bed::Bed;
+use super::services::Done;
 use super::step::{AttemptPart, Decision, Step};
 
 /// How an exchange went.
@@ -30,6 +31,7 @@ pub(crate) struct Seen {
     pub reasons: Vec<String>,
     pub cache: CacheDirectives,
     pub attrs: Vec<(String, String)>,
+    pub done: Done,
 }
 
 /// What the client gets, so far.
@@ -79,6 +81,7 @@ pub(crate) async fn run(bed: &Bed, step: &Step, number: u64) -> Seen {
     let mut context = ExchangeContext::new(step.request.clone(), info, Some(bed.upstreams.clone()));
     context.request_has_body = Some(!step.request_body.iter().all(Bytes::is_empty));
     let began_ms = bed.now_ms();
+    bed.services.begin(&step.calls, step.outbox);
     let mut trip = Trip {
         bed,
         step,
@@ -306,6 +309,7 @@ impl Trip<'_> {
     }
 
     fn seen(self, decision: Decision, mut reply: Reply) -> Seen {
+        let done = self.bed.services.take_done();
         let exchange = self.context.into_exchange();
         reply.headers.extend(exchange.response_headers);
         Seen {
@@ -333,6 +337,7 @@ impl Trip<'_> {
                 .iter()
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
+            done,
         }
     }
 }

@@ -24,6 +24,22 @@ pub(crate) enum FieldExpectation {
     Contains(String),
 }
 
+impl FieldExpectation {
+    /// Of the fields of this name.
+    pub(crate) fn holds(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        let mut values = headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        match self {
+            Self::Values(wanted) => values.eq(wanted.iter().map(String::as_str)),
+            Self::Present => values.next().is_some(),
+            Self::Absent => values.next().is_none(),
+            Self::Contains(part) => values.any(|value| value.contains(part.as_str())),
+        }
+    }
+}
+
 /// What is expected of a body.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum BodyExpectation {
@@ -33,6 +49,28 @@ pub(crate) enum BodyExpectation {
     Json(Json),
     /// Every key of it is there, with this value.
     JsonHas(Json),
+}
+
+impl BodyExpectation {
+    pub(crate) fn holds(&self, body: &Bytes) -> bool {
+        let parsed = || serde_json::from_slice::<Json>(body).ok();
+        match self {
+            Self::Exactly(bytes) => bytes == body,
+            Self::Contains(part) => String::from_utf8_lossy(body).contains(part.as_str()),
+            Self::Json(wanted) => parsed().is_some_and(|got| got == *wanted),
+            Self::JsonHas(wanted) => parsed().is_some_and(|got| has(wanted, Some(&got))),
+        }
+    }
+}
+
+/// Tables are compared by the keys of what is wanted; all else must be the same.
+fn has(wanted: &Json, got: Option<&Json>) -> bool {
+    match (wanted, got) {
+        (Json::Object(wanted), Some(Json::Object(got))) => {
+            wanted.iter().all(|(key, wanted)| has(wanted, got.get(key)))
+        }
+        (wanted, got) => got == Some(wanted),
+    }
 }
 
 pub(crate) type FieldExpectations = Vec<(HeaderName, FieldExpectation)>;
