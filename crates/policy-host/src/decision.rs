@@ -40,12 +40,12 @@ pub enum Outcome {
     Unavailable(Unavailable),
 }
 
-/// What became of a piece of a body that policies watch.
+/// What became of a piece of a body that policies watch, or of its trailers.
 #[derive(Debug)]
 #[must_use]
-pub enum Passed {
+pub enum Passed<T = Bytes> {
     /// Send this on; it may be empty.
-    On(Bytes),
+    On(T),
     /// A policy broke the message off: its name.
     BrokenOff(Arc<str>),
     /// A policy has an answer for the client in place of what would come: the message is broken off, and this is sent if no head was.

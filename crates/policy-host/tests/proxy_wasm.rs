@@ -10,8 +10,8 @@ use common::lines::Lines;
 use common::{Bench, exchange, granted, now};
 use http::{HeaderMap, StatusCode};
 use policy_host::{
-    Cause, Chain, Completed, ExchangeContext, FaultKind, LoadError, OnFault, Outcome, Passed,
-    Policy, PolicySpec, ResponseParts, Source,
+    Cause, Chain, Completed, ExchangeContext, FaultKind, InstanceChoice, LoadError, OnFault,
+    Outcome, Passed, Policy, PolicySpec, ResponseParts, Source,
 };
 
 fn faults(policy: &Policy) -> Vec<(FaultKind, u64)> {
@@ -80,6 +80,15 @@ fn an_import_that_the_abi_has_not_is_named() {
         };
         assert_eq!(*import, format!("{module}.{name}"));
     }
+}
+
+#[test]
+fn a_vm_for_each_request_is_refused() {
+    let mut spec = granted("p", filter(&on_request("")), OnFault::Deny);
+    spec.instance = InstanceChoice::PerRequest;
+    let error = Bench::new().load(spec).err().unwrap();
+    assert!(matches!(error, LoadError::Spec { .. }), "{error}");
+    assert!(error.to_string().contains("per-request"), "{error}");
 }
 
 #[test]
@@ -458,6 +467,23 @@ fn what_was_not_granted_is_answered_as_a_failure_and_logged_once() {
             .filter(|line| line.contains(&format!("{what:?}")));
         assert_eq!(told.count(), 1, "{what}: {lines:?}");
     }
+}
+
+/// With a number that SDKs hand to the filter: on another the Rust SDK ends it.
+#[test]
+fn grpc_calls_are_not_made() {
+    let zeros = |count| "(i32.const 0)".repeat(count);
+    let calls = format!(
+        "(call $expect (call $grpc_call {}) (i32.const 10))
+         (call $expect (call $grpc_stream {}) (i32.const 10))
+         (call $expect (call $grpc_send {}) (i32.const 1))
+         (call $expect (call $grpc_cancel (i32.const 1)) (i32.const 1))
+         (call $expect (call $grpc_close (i32.const 1)) (i32.const 1))",
+        zeros(12),
+        zeros(9),
+        zeros(4)
+    );
+    check(filter(&on_request(&calls)));
 }
 
 #[test]

@@ -170,3 +170,102 @@ async fn a_local_response_in_the_callback_of_a_whole_body_takes_the_response_s_p
     assert!(response.headers.is_empty(), "its own, and no others");
     no_faults(&chain);
 }
+
+/// Replaces `x-sum`, adds and removes; answers 451 to trailers with `x-bad`. There are none before their callback.
+fn trailing(number: u32) -> Vec<u8> {
+    let mut texts = Texts::default();
+    let mut put = |text: &str| texts.put(text);
+    let (sum, new, added, gone, bad) = (
+        put("x-sum"),
+        put("2"),
+        put("x-added"),
+        put("x-gone"),
+        put("x-bad"),
+    );
+    let map = format!("(i32.const {number})");
+    let absent = format!(
+        "(call $expect (call $get_header_map_value {map} {sum} (i32.const 8) (i32.const 12)) (i32.const 1))
+         (call $expect (call $add_header_map_value {map} {sum} {new}) (i32.const 2))
+         (call $expect (call $get_header_map_pairs {map} (i32.const 8) (i32.const 12)) (i32.const 0))"
+    );
+    let trailers = format!(
+        "(param $context i32) (param $count i32) (result i32)
+           (call $expect (call $get_header_map_size {map} (i32.const 8)) (i32.const 0))
+           (if (i32.eqz (call $get_header_map_value {map} {bad} (i32.const 8) (i32.const 12))) (then
+             (call $expect
+               (call $send_local_response (i32.const 451) (i32.const 0) (i32.const 0) {new} (i32.const 0) (i32.const 0) (i32.const -1))
+               (i32.const 0))
+             (return (i32.const 1))))
+           (call $expect (local.get $count) (i32.const 2))
+           (call $expect (call $get_header_map_value {map} {sum} (i32.const 8) (i32.const 12)) (i32.const 0))
+           (call $expect (i32.load8_u (i32.load (i32.const 8))) (i32.const 49))
+           (call $expect (call $replace_header_map_value {map} {sum} {new}) (i32.const 0))
+           (call $expect (call $add_header_map_value {map} {added} {new}) (i32.const 0))
+           (call $expect (call $remove_header_map_value {map} {gone}) (i32.const 0))
+           (i32.const 0)"
+    );
+    let (ours, other) = match number {
+        1 => ("request", "response"),
+        _ => ("response", "request"),
+    };
+    let head = |name: &str, body: &str| {
+        format!(
+            "(func (export \"proxy_on_{name}_headers\") (param i32 i32 i32) (result i32) {body} (i32.const 0))"
+        )
+    };
+    filter(&format!(
+        "{} {} {} (func (export \"proxy_on_{ours}_trailers\") {trailers})",
+        texts.data(),
+        head(ours, &absent),
+        head(other, ""),
+    ))
+}
+
+#[tokio::test]
+async fn trailers_are_read_changed_and_answered_where_they_pass() {
+    for (number, response) in [(1, false), (3, true)] {
+        let chain = chain(trailing(number), "{}");
+        let pass = async |fields: &[(&'static str, &'static str)]| {
+            let mut exchange = exchange(&[("content-length", "3")]);
+            assert!(matches!(
+                chain.on_request(&mut exchange).await,
+                Outcome::Continue
+            ));
+            respond(&mut exchange);
+            assert!(matches!(
+                chain.on_response(&mut exchange).await,
+                Outcome::Continue
+            ));
+            let mut trailers = HeaderMap::new();
+            for (name, value) in fields {
+                trailers.insert(*name, value.parse().unwrap());
+            }
+            let body = Bytes::from_static(b"abc");
+            if response {
+                assert!(chain.response_need(&exchange).watch);
+                let passed = chain.on_response_chunk(&mut exchange, body, true).await;
+                assert!(matches!(passed, Passed::On(left) if left == "abc"));
+                chain.on_response_trailers(&mut exchange, trailers).await
+            } else {
+                assert!(chain.request_need(&exchange).watch);
+                let passed = chain.on_request_chunk(&mut exchange, body, true).await;
+                assert!(matches!(passed, Passed::On(left) if left == "abc"));
+                chain.on_request_trailers(&mut exchange, trailers).await
+            }
+        };
+        let Passed::On(left) = pass(&[("x-sum", "1"), ("x-gone", "1")]).await else {
+            panic!("they go on");
+        };
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert_eq!(
+            (&left["x-sum"], &left["x-added"]),
+            (&"2".parse().unwrap(), &"2".parse().unwrap())
+        );
+        let answered = pass(&[("x-bad", "1")]).await;
+        assert!(
+            matches!(&answered, Passed::Answered(_, answer) if answer.status == 451),
+            "{answered:?}"
+        );
+        no_faults(&chain);
+    }
+}

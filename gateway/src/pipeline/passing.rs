@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use policy_host::Passed;
 use tokio::task::JoinHandle;
@@ -35,6 +36,7 @@ type Asking = Pin<Box<dyn Future<Output = (Watch, Asked)> + Send>>;
 /// What became of a piece, and whether there is anybody left who watches.
 struct Asked {
     passed: Result<Bytes, Refusal>,
+    trailers: Option<HeaderMap>,
     watched: bool,
 }
 
@@ -58,7 +60,7 @@ struct Passing {
     body: Body,
     state: State,
     /// They go on once the end was told.
-    trailers: Option<Frame<Bytes>>,
+    trailers: Option<HeaderMap>,
 }
 
 impl Watch {
@@ -74,33 +76,45 @@ impl Watch {
 
     /// The same for a body that is here already.
     pub(super) async fn at_once(self, bytes: Bytes) -> Result<Bytes, Refusal> {
-        let (watch, asked) = self.ask(bytes, true).await;
+        let (watch, asked) = self.ask(bytes, true, None).await;
         drop(watch);
         asked.passed
     }
 
-    async fn ask(self, piece: Bytes, end: bool) -> (Self, Asked) {
+    /// Trailers come with the end.
+    async fn ask(self, piece: Bytes, end: bool, trailers: Option<HeaderMap>) -> (Self, Asked) {
         let chain = &self.route.chain;
         let mut turn = self.shared.turn().await;
-        let (passed, need) = match self.way {
-            Way::ToUpstream => (
-                chain.on_request_chunk(&mut turn, piece, end).await,
-                chain.request_need(&turn),
-            ),
-            Way::ToClient => (
-                chain.on_response_chunk(&mut turn, piece, end).await,
-                chain.response_need(&turn),
-            ),
+        let passed = match self.way {
+            Way::ToUpstream => chain.on_request_chunk(&mut turn, piece, end).await,
+            Way::ToClient => chain.on_response_chunk(&mut turn, piece, end).await,
         };
+        let mut passed = self.read(passed);
+        let need = match self.way {
+            Way::ToUpstream => chain.request_need(&turn),
+            Way::ToClient => chain.response_need(&turn),
+        };
+        let mut left = trailers.filter(|_| passed.is_ok());
+        if let Some(trailers) = left.take_if(|_| need.watch) {
+            let trailed = match self.way {
+                Way::ToUpstream => chain.on_request_trailers(&mut turn, trailers).await,
+                Way::ToClient => chain.on_response_trailers(&mut turn, trailers).await,
+            };
+            match self.read(trailed) {
+                Ok(trailers) => left = Some(trailers),
+                Err(refusal) => passed = Err(refusal),
+            }
+        }
         drop(turn);
         let asked = Asked {
-            passed: self.read(passed),
+            passed,
+            trailers: left.filter(|trailers| !trailers.is_empty()),
             watched: need.watch,
         };
         (self, asked)
     }
 
-    fn read(&self, passed: Passed) -> Result<Bytes, Refusal> {
+    fn read<T>(&self, passed: Passed<T>) -> Result<T, Refusal> {
         match passed {
             Passed::On(left) => Ok(left),
             Passed::Unavailable(unavailable) => Err(Refusal::Unavailable(unavailable.to_string())),
@@ -129,6 +143,7 @@ impl Passing {
             self.state = State::Reading(None);
             return Some(Poll::Ready(frame));
         };
+        let mut trailers = None;
         let (piece, end) = match frame {
             None => (Bytes::new(), true),
             Some(Err(error)) => {
@@ -137,13 +152,13 @@ impl Passing {
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(piece) => (piece, self.body.is_empty()),
-                Err(trailers) => {
-                    self.trailers = Some(trailers);
+                Err(frame) => {
+                    trailers = frame.into_trailers().ok();
                     (Bytes::new(), true)
                 }
             },
         };
-        let asking = Box::pin(watch.ask(piece, end));
+        let asking = Box::pin(watch.ask(piece, end, trailers));
         self.state = State::Asking { asking, end };
         None
     }
@@ -157,6 +172,7 @@ impl Passing {
                 return Some(Poll::Ready(Some(Err(BodyError::Refused(refusal)))));
             }
         };
+        self.trailers = asked.trailers;
         self.state = match (end, asked.watched) {
             (true, _) => State::Over,
             (false, true) => State::Reading(Some(watch)),
@@ -174,7 +190,7 @@ impl HttpBody for Passing {
         loop {
             let done = match std::mem::replace(&mut self.state, State::Over) {
                 State::Over => Some(match self.trailers.take() {
-                    Some(trailers) => Poll::Ready(Some(Ok(trailers))),
+                    Some(trailers) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                     None => Pin::new(&mut self.body).poll_frame(cx),
                 }),
                 State::Reading(watch) => self.read(cx, watch),

@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use transport::tls::Protocol;
-use veilgate::body::Body;
+use veilgate::body::{Body, BodyError};
 
 use crate::bodied::{encrypted, site};
 use crate::bodies::{pieces, request};
@@ -142,5 +146,90 @@ async fn a_local_response_takes_the_place_of_a_response_that_was_gathered() {
     let passed = request(Method::POST, "/echo", Body::full("yz"));
     let passed = connection.send(passed).await;
     assert_eq!((passed.status, passed.text()), (StatusCode::OK, "yz"));
+    site.stop().await;
+}
+
+/// Sets the trailer `x-sum` of both messages to 2.
+fn trailing() -> Vec<u8> {
+    let text = r#"(module
+      (import "env" "proxy_replace_header_map_value" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 1024) "x-sum2")
+      (func (export "proxy_abi_version_0_2_1"))
+      (func $sum (param $map i32) (result i32)
+        (call $set (local.get $map) (i32.const 1024) (i32.const 5) (i32.const 1029) (i32.const 1)))
+      (func (export "proxy_on_request_trailers") (param i32 i32) (result i32) (call $sum (i32.const 1)))
+      (func (export "proxy_on_response_trailers") (param i32 i32) (result i32) (call $sum (i32.const 3))))"#;
+    wat::parse_str(text).expect("a module")
+}
+
+/// Answers one request after the other with trailers, and tells what came after each request's body.
+async fn origin_with_trailers() -> (std::net::SocketAddr, tokio::sync::mpsc::Receiver<String>) {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\nconnection: close\r\n\r\n\
+        3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("bound");
+    let (told, tells) = tokio::sync::mpsc::channel(8);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut read = Vec::new();
+            let text = loop {
+                let mut piece = [0; 4096];
+                let Ok(1..) = stream
+                    .read(&mut piece)
+                    .await
+                    .inspect(|len| read.extend_from_slice(&piece[..*len]))
+                else {
+                    return;
+                };
+                let text = String::from_utf8_lossy(&read);
+                if let Some((_, after)) = text.split_once("\r\n0\r\n")
+                    && after.ends_with("\r\n")
+                {
+                    break after.to_owned();
+                }
+            };
+            told.send(text).await.expect("the test listens");
+            stream.write_all(ANSWER).await.expect("sent");
+        }
+    });
+    (addr, tells)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_pass_filters_on_every_protocol() {
+    let (addr, mut told) = origin_with_trailers().await;
+    let site = encrypted(addr, &[("trailing", trailing(), "")]).await;
+    for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Http3] {
+        let mut connection = Connection::encrypted(site.addr, site.dir.path(), protocol).await;
+        let trailers = HeaderMap::from_iter([(
+            "x-sum".parse().expect("a name"),
+            "1".parse().expect("a value"),
+        )]);
+        let frames = [
+            Frame::data(bytes::Bytes::from_static(b"abc")),
+            Frame::trailers(trailers),
+        ];
+        let frames = futures_util::stream::iter(frames.map(Ok::<_, BodyError>));
+        let body = Body::wrap_with(StreamBody::new(frames), |error| error);
+        let mut request = request(Method::POST, "/", body);
+        request
+            .headers_mut()
+            .insert("trailer", "x-sum".parse().expect("a value"));
+        request
+            .headers_mut()
+            .insert("te", "trailers".parse().expect("a value"));
+        let response = connection.head(request).await;
+        assert_eq!(response.status(), StatusCode::OK, "{protocol:?}");
+        let collected = response.into_body().collect().await.expect("whole");
+        let trailers = collected.trailers().expect("trailers").clone();
+        assert_eq!(trailers["x-sum"], "2", "{protocol:?}");
+        assert_eq!(collected.to_bytes(), "abc", "{protocol:?}");
+        assert_eq!(
+            told.recv().await.as_deref(),
+            Some("x-sum: 2\r\n\r\n"),
+            "{protocol:?}"
+        );
+    }
     site.stop().await;
 }

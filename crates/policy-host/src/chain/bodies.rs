@@ -4,6 +4,7 @@
 //! that body: half of a change is nobody's.
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::filters::{self, PieceLeft};
 use super::{Chain, apply, contain};
@@ -247,6 +248,61 @@ impl Chain {
     ) -> Passed {
         exchange.phase = Phase::ResponseStream;
         self.pass(exchange, Message::Response, chunk, end).await
+    }
+
+    /// The request's trailers, once the end of its body was told, for the filters that watch it.
+    pub async fn on_request_trailers(
+        &self,
+        exchange: &mut ExchangeContext,
+        trailers: HeaderMap,
+    ) -> Passed<HeaderMap> {
+        let phase = std::mem::replace(&mut exchange.phase, Phase::RequestStream);
+        let passed = self.trail(exchange, Message::Request, trailers).await;
+        exchange.phase = phase;
+        passed
+    }
+
+    /// The response's trailers, in reverse order.
+    pub async fn on_response_trailers(
+        &self,
+        exchange: &mut ExchangeContext,
+        trailers: HeaderMap,
+    ) -> Passed<HeaderMap> {
+        exchange.phase = Phase::ResponseStream;
+        self.trail(exchange, Message::Response, trailers).await
+    }
+
+    async fn trail(
+        &self,
+        exchange: &mut ExchangeContext,
+        message: Message,
+        trailers: HeaderMap,
+    ) -> Passed<HeaderMap> {
+        let mut trailers = trailers;
+        for at in 0..self.policies.len() {
+            let place = message.nth(at, self.policies.len());
+            let policy = &self.policies[place];
+            let watches = message.asked(exchange).watch.has(place);
+            let plugin = policy
+                .plugin()
+                .filter(|plugin| watches && filters::sees_trailers(plugin, message));
+            let Some(plugin) = plugin else {
+                continue;
+            };
+            let before = trailers.clone();
+            let called = filters::trailers(policy, plugin, exchange, message, trailers);
+            trailers = match Box::pin(called).await {
+                Ok((None, left)) => left,
+                Ok((Some(response), _)) => {
+                    return Passed::Answered(policy.label().clone(), response);
+                }
+                Err(cause) => match contain(policy, cause) {
+                    Some(unavailable) => return Passed::Unavailable(unavailable),
+                    None => before,
+                },
+            };
+        }
+        Passed::On(trailers)
     }
 
     /// Every watcher sees what those before it left; a long piece comes in several, which are joined again.

@@ -1,6 +1,7 @@
 //! Where a policy is a proxy-wasm module: the chain's hooks as calls of its callbacks, with the same accounts.
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::bindings::veilgate::policy::types::BodyNeed as Wish;
 use crate::decision::{Cause, LocalResponse};
@@ -63,6 +64,22 @@ pub(super) async fn whole(
 ) -> Result<(Option<LocalResponse>, Option<Bytes>), Cause> {
     let called = plugin.on_whole_body(exchange, half(message), body);
     policy.account(called).await
+}
+
+/// Trailers on their way. An answer means that the message is broken off.
+pub(super) async fn trailers(
+    policy: &Policy,
+    plugin: &Plugin,
+    exchange: &mut ExchangeContext,
+    message: Message,
+    trailers: HeaderMap,
+) -> Result<(Option<LocalResponse>, HeaderMap), Cause> {
+    let called = plugin.on_trailers(exchange, half(message), trailers);
+    policy.account(called).await
+}
+
+pub(super) fn sees_trailers(plugin: &Plugin, message: Message) -> bool {
+    plugin.sees_trailers(half(message))
 }
 
 /// A piece of a body on its way.

@@ -37,7 +37,9 @@ pub(crate) enum MapId {
     RequestHeaders,
     ResponseHeaders,
     CallResponseHeaders,
-    /// Trailers, and the metadata of gRPC: always empty here.
+    /// While their callback runs.
+    Trailers(Half),
+    /// Trailers of a call's answer, and the metadata of gRPC: always empty here.
     Empty,
 }
 
@@ -46,8 +48,10 @@ impl MapId {
         Some(match number {
             0 => MapId::RequestHeaders,
             2 => MapId::ResponseHeaders,
+            1 => MapId::Trailers(Half::Request),
+            3 => MapId::Trailers(Half::Response),
             6 => MapId::CallResponseHeaders,
-            1 | 3 | 4 | 5 | 7 => MapId::Empty,
+            4 | 5 | 7 => MapId::Empty,
             _ => return None,
         })
     }

@@ -1,6 +1,7 @@
 //! The messages of an exchange as a filter's callbacks see them: heads, bodies whole or piece by piece, the end.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use wasmtime::Store;
 
 use super::abi::{Action, Half};
@@ -206,6 +207,44 @@ impl Plugin {
             settle_action(store, half, action);
             Ok(())
         })
+    }
+
+    /// The trailers of a message that passes: the answer in place of what would come, and the trailers as the filter leaves them.
+    pub(crate) async fn on_trailers(
+        &self,
+        exchange: &mut ExchangeContext,
+        half: Half,
+        trailers: HeaderMap,
+    ) -> Result<(Option<LocalResponse>, HeaderMap), Trouble> {
+        let mut pinned = self.pinned(exchange)?;
+        let outcome = async {
+            let count = trailers.len() as u32;
+            if let Some(stream) = pinned.stream.as_mut() {
+                stream.flow(half).trailers = Some(trailers);
+            }
+            self.deliver_waiting(&mut pinned, exchange)?;
+            self.enter(&mut pinned, exchange, |callbacks, store| {
+                let callback = match half {
+                    Half::Request => &callbacks.request_trailers,
+                    Half::Response => &callbacks.response_trailers,
+                };
+                let Some(callback) = callback else {
+                    return Ok(());
+                };
+                let context = store.data().effective;
+                hold(store, half, Action::Pause);
+                let action = callback.call(&mut *store, (context, count))?;
+                settle_action(store, half, action);
+                Ok(())
+            })?;
+            let response = self.until_resumed(&mut pinned, exchange, half).await?;
+            let left = pinned.stream.as_mut();
+            let left = left.and_then(|stream| stream.flow(half).trailers.take());
+            Ok((response, left.unwrap_or_default()))
+        }
+        .await;
+        self.keep(exchange, pinned, &outcome);
+        outcome
     }
 
     /// Done, log, delete.

@@ -7,7 +7,7 @@ use crate::compile::Compiler;
 use super::state::VmState;
 use super::{host, wasi};
 use crate::error::LoadError;
-use crate::spec::PolicySpec;
+use crate::spec::{InstanceChoice, PolicySpec};
 
 /// What a filter exports to say which ABI it was built for.
 const MARKER: &str = "proxy_abi_version_";
@@ -29,6 +29,8 @@ pub(crate) struct Exports {
     pub(crate) response: bool,
     pub(crate) request_body: bool,
     pub(crate) response_body: bool,
+    pub(crate) request_trailers: bool,
+    pub(crate) response_trailers: bool,
     pub(crate) ending: bool,
     pub(crate) tick: bool,
 }
@@ -41,6 +43,8 @@ impl Exports {
             response: has("proxy_on_response_headers"),
             request_body: has("proxy_on_request_body"),
             response_body: has("proxy_on_response_body"),
+            request_trailers: has("proxy_on_request_trailers"),
+            response_trailers: has("proxy_on_response_trailers"),
             ending: ["proxy_on_done", "proxy_on_log", "proxy_on_delete"]
                 .into_iter()
                 .any(has),
@@ -53,6 +57,8 @@ impl Exports {
             || self.response
             || self.request_body
             || self.response_body
+            || self.request_trailers
+            || self.response_trailers
             || self.ending
             || self.tick
     }
@@ -61,6 +67,14 @@ impl Exports {
 /// `spec.wasm` is a core module.
 pub(crate) fn load(compiler: &Compiler, spec: &PolicySpec) -> Result<Filter, LoadError> {
     let policy = || spec.name.clone();
+    if spec.instance == InstanceChoice::PerRequest {
+        return Err(LoadError::Spec {
+            policy: policy(),
+            reason: "`instance = \"per-request\"` is not for proxy-wasm filters: their VM starts, ticks and keeps state for many requests; \
+                     leave the key out"
+                .to_owned(),
+        });
+    }
     let module = compiler
         .module(&spec.wasm)
         .map_err(|error| LoadError::Compile {

@@ -88,10 +88,12 @@ impl Plugin {
     pub(crate) fn has(&self, hook: Hook) -> bool {
         let exports = self.filter.exports;
         match hook {
-            Hook::Request => exports.request || exports.request_body,
-            Hook::Response => exports.response || exports.response_body,
-            Hook::RequestBody | Hook::RequestStream => exports.request_body,
-            Hook::ResponseBody | Hook::ResponseStream => exports.response_body,
+            Hook::Request => exports.request || self.has(Hook::RequestStream),
+            Hook::Response => exports.response || self.has(Hook::ResponseStream),
+            Hook::RequestBody => exports.request_body,
+            Hook::ResponseBody => exports.response_body,
+            Hook::RequestStream => exports.request_body || exports.request_trailers,
+            Hook::ResponseStream => exports.response_body || exports.response_trailers,
             Hook::Complete => exports.ending,
             Hook::Tick => exports.tick,
             Hook::Configure => true,
@@ -100,17 +102,24 @@ impl Plugin {
     }
 
     pub(crate) fn body_mode(&self, half: Half) -> BodyMode {
-        let (exported, mode) = match half {
-            Half::Request => (
-                self.filter.exports.request_body,
-                self.facts.settings.request_body,
-            ),
-            Half::Response => (
-                self.filter.exports.response_body,
-                self.facts.settings.response_body,
-            ),
+        let settings = &self.facts.settings;
+        let (body, mode) = match half {
+            Half::Request => (self.has(Hook::RequestBody), settings.request_body),
+            Half::Response => (self.has(Hook::ResponseBody), settings.response_body),
         };
-        if exported { mode } else { BodyMode::None }
+        match mode {
+            // Trailers come with what is streamed.
+            BodyMode::Stream if body || self.sees_trailers(half) => mode,
+            BodyMode::Whole if body => mode,
+            _ => BodyMode::None,
+        }
+    }
+
+    pub(crate) fn sees_trailers(&self, half: Half) -> bool {
+        match half {
+            Half::Request => self.filter.exports.request_trailers,
+            Half::Response => self.filter.exports.response_trailers,
+        }
     }
 
     /// Starts one more VM, and throws it away.

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use super::abi::Half;
 use super::facts::Facts;
 use super::foreign::Defined;
@@ -102,6 +104,20 @@ impl VmState {
         self.stream
             .as_deref_mut()
             .filter(|stream| stream.id == effective)
+    }
+
+    /// The trailers of the stream that the guest acts for, if they are here.
+    pub(super) fn trailers(&self, half: Half) -> Option<&HeaderMap> {
+        let stream = self.stream.as_deref().filter(|_| self.is_acting())?;
+        let flow = match half {
+            Half::Request => &stream.request,
+            Half::Response => &stream.response,
+        };
+        flow.trailers.as_ref()
+    }
+
+    pub(super) fn trailers_mut(&mut self, half: Half) -> Option<&mut HeaderMap> {
+        self.acting()?.flow(half).trailers.as_mut()
     }
 
     pub(super) fn is_acting(&self) -> bool {

@@ -40,6 +40,8 @@ pub(super) struct Flow {
     pub(super) body: Option<Vec<u8>>,
     /// The guest wrote to it.
     pub(super) changed: bool,
+    /// While their callback runs, or holds them back.
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 impl Stream {

@@ -87,6 +87,7 @@ fn find(state: &VmState, id: MapId, key: &[u8]) -> Option<Found> {
                 _ => field(&answer.headers),
             }
         }
+        MapId::Trailers(half) => field(state.trailers(half)?),
         MapId::RequestHeaders | MapId::ResponseHeaders | MapId::Empty => None,
     }
 }
@@ -122,6 +123,11 @@ fn listed(state: &VmState, id: MapId) -> Option<Vec<Pair<'_>>> {
             let answer = state.reply.as_ref()?.answer.as_ref()?;
             pairs.push((b":status", answer.status.as_str().as_bytes()));
             append_fields(&mut pairs, &answer.headers);
+        }
+        MapId::Trailers(half) => {
+            if let Some(trailers) = state.trailers(half) {
+                append_fields(&mut pairs, trailers);
+            }
         }
         MapId::Empty => {}
         MapId::RequestHeaders | MapId::ResponseHeaders => return None,
@@ -218,6 +224,10 @@ fn put(state: &mut VmState, id: MapId, how: Write, key: &[u8], value: &[u8]) -> 
                 put_field(&mut response.headers, how, key, value)
             }
         },
+        MapId::Trailers(half) => {
+            let trailers = state.trailers_mut(half).ok_or(Status::BadArgument)?;
+            put_field(trailers, how, key, value)
+        }
         // Nobody would read them.
         MapId::CallResponseHeaders | MapId::Empty => Err(Status::BadArgument.into()),
     }
@@ -298,6 +308,7 @@ fn changeable(state: &mut VmState, id: MapId) -> Answer<&mut HeaderMap> {
             .base
             .response_mut()
             .map(|response| &mut response.headers),
+        MapId::Trailers(half) => state.trailers_mut(half),
         MapId::CallResponseHeaders | MapId::Empty => None,
     };
     Ok(headers.ok_or(Status::BadArgument)?)
