@@ -6,7 +6,7 @@ use http::StatusCode;
 use crate::client::fetch;
 use crate::guests::request_hook;
 use crate::origin::Origin;
-use crate::site::{Folder, plain, problem};
+use crate::site::{Folder, plain, problem, until};
 
 /// The guest, the kind of its fault as metrics name it, and its body.
 const GUESTS: [(&str, &[&str], &str); 4] = [
@@ -92,4 +92,45 @@ async fn a_guest_that_misbehaves_harms_nobody_else() {
     // The log says which policy it was.
     let said = gateway.stop();
     assert!(said.err.contains("loops-deny"), "{}", said.err);
+}
+
+/// A guest that answers every request with this status.
+fn answering(status: u16) -> Vec<u8> {
+    request_hook(&format!(
+        "(i32.store8 (i32.const 1024) (i32.const 1)) (i32.store16 (i32.const 1028) (i32.const {status})) (i32.const 1024)"
+    ))
+}
+
+/// Where files are not watched, a module is taken anew when the process is told so, and not before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_has_changed_modules_loaded_again() {
+    let (_, origin) = Origin::start().await;
+    let folder = Folder::new();
+    folder.write("guest.wasm", answering(201));
+    let rest = "[policies]\nwatch = false\n[[policy]]\nname = \"p\"\nmodule = \"guest.wasm\"\n\
+        [[route]]\nname = \"all\"\npath_prefix = \"/\"\nupstream = \"origin\"\npolicies = [\"p\"]\n";
+    let gateway = folder.run(&plain(origin, rest)).await;
+    let answers = async || fetch(gateway.addr, "/").await.status.as_u16();
+    let module = async || gateway.status().await["policies"][0]["module"].clone();
+    assert_eq!(answers().await, 201);
+    // Nothing has changed: nothing is swapped, and the process goes on.
+    gateway.hang_up();
+    folder.write("guest.wasm", b"not wasm");
+    gateway.hang_up();
+    until("the module is refused", async || {
+        module().await["refused"].is_object()
+    })
+    .await;
+    assert_eq!(
+        (answers().await, &module().await["swaps"]),
+        (201, &0.into())
+    );
+    folder.write("guest.wasm", answering(202));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(answers().await, 201, "nobody watches");
+    gateway.hang_up();
+    until("the module is swapped", async || answers().await == 202).await;
+    let module = module().await;
+    assert_eq!(module["swaps"], 1, "{module}");
+    gateway.stop();
 }

@@ -320,6 +320,11 @@ impl Gateway {
         assert_eq!((reply.status, reply.text()), (StatusCode::OK, "hello"));
     }
 
+    /// SIGHUP: look for modules that changed.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     /// SIGTERM: it must end in order, and without having panicked anywhere.
     pub fn stop(self) -> Said {
         self.process.signal(Signal::TERM);

@@ -216,3 +216,50 @@ async fn a_policy_that_gives_up_leaves_the_stale_answer_if_there_is_one() {
     assert_eq!(origin.requests(), 1);
     site.stop().await;
 }
+
+/// What `cargo xtask policies` built.
+fn shipped(name: &str) -> std::path::PathBuf {
+    let folder = std::env::var_os("VEILGATE_POLICIES_DIR")
+        .expect("VEILGATE_POLICIES_DIR is not set: run `cargo xtask test`, which builds the policies and sets it");
+    std::path::Path::new(&folder).join(format!("{name}.wasm"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_breaker_leaves_what_is_stored_and_else_a_503() {
+    let (origin, addr) = Origin::start().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "[server]\naccess_log = false\n[[listener]]\naddr = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[cache]\n\
+         [[upstream]]\nname = \"origin\"\nendpoints = [\"http://{addr}\"]\nretries = 0\n\
+         [[policy]]\nname = \"caching\"\nmodule = {:?}\ngrants = [\"cache\"]\n\
+         [[policy.config.rules]]\nttl = \"1ms\"\nstale-if-error = \"1h\"\n\
+         [[policy]]\nname = \"breaker\"\nmodule = {:?}\ngrants = [\"breakers\"]\n\
+         [[policy.config.breakers]]\nmin-calls = 3\nfailure-rate = 0.5\nopen-for = \"1h\"\nwhen-open = \"stale\"\n\
+         [[route]]\nname = \"all\"\npath_prefix = \"/\"\nupstream = \"origin\"\npolicies = [\"caching\", \"breaker\"]\n",
+        shipped("caching"),
+        shipped("circuit-breaker"),
+    );
+    let site = Site::start(dir, &text).await;
+    assert_eq!(fetch(site.addr, "/kept").await.text(), "hello");
+    for _ in 0..2 {
+        assert_eq!(
+            fetch(site.addr, "/drop").await.status,
+            StatusCode::BAD_GATEWAY
+        );
+    }
+    assert_eq!(origin.requests(), 3);
+    // Two of three failed. Nothing of `/other` is stored, and the origin is not asked.
+    for path in ["/other", "/drop"] {
+        let refused = fetch(site.addr, path).await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        let kind = refused.json()["type"].clone();
+        assert_eq!(kind, "urn:veilgate:gateway:unavailable", "{path}");
+    }
+    let kept = fetch(site.addr, "/kept").await;
+    assert_eq!((kept.status, kept.text()), (StatusCode::OK, "hello"));
+    let status = kept.header("cache-status").expect("it says so");
+    assert!(status.contains("stale-if-error"), "{status}");
+    assert_eq!(origin.requests(), 3);
+    site.stop().await;
+}

@@ -5,13 +5,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
 use veilgate::body::Body;
 
+use crate::bodied::{WATCH, letter};
+use crate::bodies::{pieces, request};
+use crate::calls::{CALLS, asking};
 use crate::client::{Connection, Reply, fetch};
 use crate::guests::request_hook;
 use crate::origin::Origin;
-use crate::site::{Site, until};
+use crate::site::{PATIENCE, Site, until};
 
 /// A guest that answers every request with this status.
 fn answering(status: u16) -> Vec<u8> {
@@ -22,6 +26,10 @@ fn answering(status: u16) -> Vec<u8> {
 
 async fn site(guest: &[u8], policy: &str, policies: &str) -> Site {
     let (_, origin) = Origin::start().await;
+    site_before(origin, guest, policy, policies).await
+}
+
+async fn site_before(origin: SocketAddr, guest: &[u8], policy: &str, policies: &str) -> Site {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("guest.wasm"), guest).expect("written");
     let text = format!(
@@ -197,5 +205,51 @@ async fn no_web_page_has_modules_loaded_again() {
     let refused = Connection::plain(site.admin()).await.send(request).await;
     assert_eq!(refused.status, 403);
     assert_eq!(reload(&site).await.status, 200);
+    site.stop().await;
+}
+
+async fn swapped(site: &Site) {
+    until("the module is swapped", async || {
+        module(site).await["swaps"] == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_policy_waits_ends_on_the_module_that_it_began_with() {
+    let (origin, addr) = Origin::start().await;
+    // The answer to its call comes once the origin is told to go on.
+    let site = site_before(addr, &asking("/stream", 0), CALLS, "").await;
+    let (held, ()) = tokio::join!(fetch(site.addr, "/"), async {
+        until("the policy has asked", async || origin.requests() == 1).await;
+        replace(site.dir.path(), &asking("/teapot", 0));
+        swapped(&site).await;
+        assert_eq!(status(site.addr).await, StatusCode::IM_A_TEAPOT);
+        origin.go_on.notify_one();
+    });
+    assert_eq!(held.status, StatusCode::OK);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_on_its_way_ends_on_the_module_that_it_began_with() {
+    let site = site(&letter('a', WATCH, 0), "", "").await;
+    let (sender, body) = pieces();
+    let mut connection = Connection::plain(site.addr).await;
+    let mut echo = connection.head(request(Method::POST, "/echo", body)).await;
+    let mut pass = async |sent: &'static str| {
+        sender.send(Ok(sent)).await.expect("room");
+        let frame = tokio::time::timeout(PATIENCE, echo.body_mut().frame());
+        let frame = frame.await.expect("in time").expect("a frame");
+        frame.expect("whole").into_data().expect("data")
+    };
+    assert_eq!(pass("1").await, "1a");
+    replace(site.dir.path(), &letter('b', WATCH, 0));
+    swapped(&site).await;
+    assert_eq!(pass("2").await, "2a");
+    let mut connection = Connection::plain(site.addr).await;
+    let fresh = request(Method::POST, "/echo", Body::full("3"));
+    assert_eq!(connection.send(fresh).await.text(), "3b");
+    drop(sender);
     site.stop().await;
 }
