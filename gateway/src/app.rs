@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox::Outbox;
-use policy_host::{CacheControl, PolicyRecords, Services};
+use policy_host::{CacheControl, PolicyRecords, Services, SharedLimits};
 use sync::SyncHandle;
 use tokio::task::JoinSet;
 
@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::calls::{OutboxForPolicies, UpstreamCalls};
 use crate::config::{AdminConfig, Config, PolicyConfig};
 use crate::drain::{Phase, Switch, Tally};
+use crate::limits_store::{LimitsStoreError, RedisLimits};
 use crate::listener::{ListenError, Listener};
 use crate::pipeline::{Gateway, Parts, RecordSink, Service};
 use crate::policies::{Policies, PolicyError};
@@ -47,6 +48,8 @@ pub enum StartError {
     #[error(transparent)]
     Upstream(#[from] UpstreamTlsError),
     #[error(transparent)]
+    LimitsStore(#[from] LimitsStoreError),
+    #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error(transparent)]
     Outbox(#[from] outbox::OpenError),
@@ -66,6 +69,7 @@ pub struct Running {
     gateway: Arc<Gateway>,
     outbox: Option<Outbox>,
     sync: Option<SyncHandle>,
+    limits_store: Option<RedisLimits>,
     switch: Switch,
     connections: Tally,
     tasks: JoinSet<()>,
@@ -97,7 +101,14 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         _ => None,
     };
     let upstreams = Upstreams::start(&config.upstreams)?;
-    let services = services(&config, cache.as_ref(), &upstreams, outbox.as_ref());
+    let limits_store = match &config.limits_store {
+        Some(settings) => Some(RedisLimits::start(settings).await?),
+        None => None,
+    };
+    let services = Services {
+        limits: shared_limits(&config, limits_store.as_ref()),
+        ..services(&config, cache.as_ref(), &upstreams, outbox.as_ref())
+    };
     let policies = {
         let config = config.clone();
         let loading = tokio::task::spawn_blocking(move || Policies::load(&config, services));
@@ -136,6 +147,7 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
             connections: connections.clone(),
             outbox: outbox.clone(),
             sync: sync.clone(),
+            limits_store: limits_store.as_ref().map(watched),
             policies,
             reloader: reloader.clone(),
             started: Instant::now(),
@@ -150,6 +162,7 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         admin_addr: None,
         outbox,
         sync,
+        limits_store,
         gateway,
         reloader,
     };
@@ -217,7 +230,18 @@ fn services(
         cache: cache.map(|cache| cache.clone() as Arc<dyn CacheControl>),
         calls: Some(Arc::new(UpstreamCalls(upstreams.clone()))),
         records,
+        limits: None,
     }
+}
+
+fn shared_limits(config: &Config, store: Option<&RedisLimits>) -> Option<SharedLimits> {
+    let without = config.limits_store.as_ref()?.without;
+    let store = store?.store();
+    Some(SharedLimits { store, without })
+}
+
+fn watched(store: &RedisLimits) -> Box<dyn Fn() -> bool + Send + Sync> {
+    Box::new(store.watch())
 }
 
 impl Running {
@@ -293,6 +317,9 @@ impl Running {
         while self.tasks.join_next().await.is_some() {}
         // Policies are told of the last exchanges before what they report to is closed.
         self.gateway.endings.idle_within(CUT_GRACE).await;
+        if let Some(store) = &self.limits_store {
+            store.stop();
+        }
         if let Some(sync) = &self.sync {
             sync.stop().await;
         }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use policy_host::{Canary, InstanceChoice, Pin};
+use policy_host::{Canary, InstanceChoice, Pin, WithoutStore};
 
 mod check;
 mod raw;
@@ -29,6 +29,7 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     pub admin: Option<AdminConfig>,
     pub limits: LimitsConfig,
+    pub limits_store: Option<LimitsStoreConfig>,
     pub upstreams: Vec<UpstreamConfig>,
     pub policies: Vec<PolicyConfig>,
     pub policy_host: PolicyHostConfig,
@@ -102,6 +103,25 @@ pub struct LimitsConfig {
     pub max_exchanges: usize,
     /// Of one key-value store of policies.
     pub kv_max_bytes: usize,
+}
+
+/// `[limits_store]`: the Redis that gateways share limits in.
+#[derive(Debug, Clone)]
+pub struct LimitsStoreConfig {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+    pub database: u32,
+    pub user: Option<String>,
+    /// Read at every connection, so that it can be changed.
+    pub password_file: Option<PathBuf>,
+    /// PEM file of the authorities to trust; `None` for the system's.
+    pub ca: Option<PathBuf>,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// How long one decision may wait.
+    pub timeout: Duration,
+    pub without: WithoutStore,
 }
 
 /// `[[upstream]]`: a named service.
@@ -202,6 +222,8 @@ pub struct PolicyConfig {
     pub canary: Option<Canary>,
     /// Capabilities by name.
     pub grants: Vec<String>,
+    /// Its limiters are kept in the store of `[limits_store]`.
+    pub shared_limits: bool,
     /// Key-value stores that all policies share that list them.
     pub kv_shared: Vec<String>,
     /// Upstreams that it may send requests of its own to.

@@ -16,6 +16,7 @@
 //! | [`config`] | TOML → checked types |
 //! | [`app`], [`drain`] | the parts built and joined · a graceful stop, in order |
 //! | [`upstream`] | endpoints, pools, balance, health |
+//! | `limits_store` | limits shared with other gateways, in a Redis |
 //! | [`cache`] | the store around RFC 9111 decisions |
 //! | `fhe` | encrypted scoring in front of the kernels (feature `fhe`) |
 //! | [`telemetry`] | metrics and the access log |
@@ -34,6 +35,7 @@ pub mod error;
 pub mod exchange;
 #[cfg(feature = "fhe")]
 pub mod fhe;
+mod limits_store;
 pub mod listener;
 pub mod pipeline;
 pub mod policies;

@@ -264,6 +264,7 @@ fn spec(policy: &PolicyConfig, wasm: Vec<u8>) -> Result<PolicySpec, PolicyError>
     spec.grants = policy.grants.iter().map(grant).collect::<Result<_, _>>()?;
     spec.kv_shared.clone_from(&policy.kv_shared);
     spec.calls.clone_from(&policy.calls);
+    spec.shared_limits = policy.shared_limits;
     spec.pin = policy.digest;
     spec.instance = policy.instance;
     spec.config_json.clone_from(&policy.config_json);

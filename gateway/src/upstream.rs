@@ -40,6 +40,7 @@ use self::health::{Health, Standing};
 use self::pool::Pool;
 use self::stats::Stats;
 pub use self::tls::UpstreamTlsError;
+pub(crate) use self::tls::system_roots;
 use crate::body::Body;
 use crate::config::{Balance, EndpointConfig, HealthConfig, UpstreamConfig};
 use crate::error::{Kind, ProxyError, Retry, Side};

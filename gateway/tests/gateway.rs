@@ -30,6 +30,10 @@ mod protocols;
 mod records;
 #[path = "gateway/refusals.rs"]
 mod refusals;
+#[path = "gateway/server.rs"]
+mod server;
+#[path = "gateway/shared_limits.rs"]
+mod shared_limits;
 #[path = "gateway/site.rs"]
 mod site;
 #[path = "gateway/state.rs"]

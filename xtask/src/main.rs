@@ -8,6 +8,7 @@ mod layers;
 mod peers;
 mod prerequisites;
 mod process;
+mod redis_server;
 mod test;
 mod tidy;
 mod wasm;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
   policies                  build policies/ as Wasm components into target/policies/
   filters                   build the proxy-wasm filters of others that tests run, into target/filters/
   languages                 build the example policy, and small ones for benchmarks, in every language into target/languages/
+  redis                     find or unpack the Redis server that tests run, and print its path
   tidy                      check the house rules that a machine can check
 
 The README says what a fresh machine needs; what is missing is named when a command starts.";
@@ -50,6 +52,11 @@ fn main() -> ExitCode {
         }),
         Some("filters") => filters::build(&root).map(|folder| println!("{}", folder.display())),
         Some("languages") => languages::build(&root).map(|folder| println!("{}", folder.display())),
+        Some("redis") => redis_server::find(&root).map(|found| {
+            if let Some(program) = found {
+                println!("{}", program.display());
+            }
+        }),
         Some("tidy") => tidy::run(&root),
         Some("help" | "--help" | "-h") | None => {
             println!("{USAGE}");

@@ -30,8 +30,14 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// What the builds of policies in other languages need: without it they are left out, but not in CI.
-const FOR_LANGUAGES: &[Need] = &[
+/// What policies in other languages and some tests need: without it they are left out, but not in CI.
+const FOR_SOME: &[Need] = &[
+    Need {
+        program: "redis-server",
+        argument: "--version",
+        why: "limits that gateways share are tested against it",
+        cure: "Debian, Ubuntu: apt-get install redis-server   macOS: brew install redis",
+    },
     Need {
         program: "python3",
         argument: "--version",
@@ -60,7 +66,7 @@ const FOR_LANGUAGES: &[Need] = &[
 
 /// Of these programs, those that are not there, in words; empty if all are.
 pub fn missing(programs: &[&str]) -> String {
-    let lacking = FOR_LANGUAGES
+    let lacking = FOR_SOME
         .iter()
         .filter(|need| programs.contains(&need.program) && !answers(need.program, need.argument));
     lacking.map(in_words).collect::<Vec<_>>().join("\n")

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{demo, filters, languages, prerequisites, tidy, wasm};
+use crate::{demo, filters, languages, prerequisites, redis_server, tidy, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -25,15 +25,19 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     let filters = filters::build(root)?;
     heading("policies in seven languages");
     let languages = languages::build(root)?;
+    heading("a Redis server");
+    let redis = redis_server::find(root)?;
     heading("tests of the workspace");
-    complete(
-        "cargo test",
-        cargo(root)
-            .args(["test", "--workspace"])
-            .env("VEILGATE_POLICIES_DIR", &directory)
-            .env("VEILGATE_FILTERS_DIR", &filters)
-            .env("VEILGATE_LANGUAGES_DIR", &languages),
-    )?;
+    let mut tests = cargo(root);
+    tests
+        .args(["test", "--workspace"])
+        .env("VEILGATE_POLICIES_DIR", &directory)
+        .env("VEILGATE_FILTERS_DIR", &filters)
+        .env("VEILGATE_LANGUAGES_DIR", &languages);
+    if let Some(redis) = redis {
+        tests.env("VEILGATE_REDIS_SERVER", redis);
+    }
+    complete("cargo test", &mut tests)?;
     heading("the gateway without its FHE core still builds");
     complete(
         "cargo check",

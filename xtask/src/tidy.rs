@@ -13,6 +13,7 @@ const FILE_LINES_MAX: usize = 600;
 const ONE_DOOR: &[(&str, &[&str])] = &[
     ("wasmtime", &["crates/policy-host/"]),
     ("sled", &["crates/outbox/src/store"]),
+    ("redis", &["gateway/src/limits_store"]),
     ("quinn", &["crates/transport/"]),
     ("h3", &["crates/transport/"]),
     ("rustls", &["crates/transport/"]),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub const NANOS_PER_MS: u64 = 1_000_000;
+pub const NANOS_PER_US: u64 = 1000;
 
 /// Two clocks: the wall clock is data for guests, the monotonic one is what limiters, breakers and pauses count with.
 pub trait Clock: Send + Sync + 'static {

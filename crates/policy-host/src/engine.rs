@@ -32,6 +32,9 @@ const GUEST_STACK_BYTES: usize = 512 * 1024;
 /// Most instances of all policies together: each memory reserves 4 GiB of address space, of which there are 128 TiB.
 const MAX_INSTANCES: usize = 4096;
 
+const NO_SHARED_LIMITS: &str = "the limits of a proxy-wasm module are this gateway's own, its ABI cannot wait for a store: leave \
+     `limits = \"shared\"` out, or build it as a component";
+
 /// What a policy's file holds.
 enum Code {
     Component(module::Module),
@@ -131,6 +134,12 @@ impl PolicyHost {
             }
         }
         let code = if module::is_core_module(&spec.wasm) {
+            if spec.shared_limits {
+                return Err(LoadError::Spec {
+                    policy: spec.name,
+                    reason: NO_SHARED_LIMITS.to_owned(),
+                });
+            }
             Code::Filter(proxy_wasm::load(&self.compiler, &spec)?)
         } else {
             Code::Component(module::load(&self.compiler, &self.basics, &spec)?)
@@ -143,6 +152,7 @@ impl PolicyHost {
                 .shared_scope
                 .as_ref()
                 .map_or_else(|| spec.name.clone(), |scope| format!("shared/{scope}")),
+            shared_limits: spec.shared_limits,
             kv_shared: spec.kv_shared.clone(),
             calls: spec.calls.clone(),
             calls_in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),

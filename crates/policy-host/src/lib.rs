@@ -25,6 +25,7 @@ mod hooks;
 mod host;
 mod inspect;
 mod instance;
+mod limit_store;
 pub mod llm;
 mod maker;
 mod module;
@@ -64,12 +65,16 @@ pub use exchange::{
 };
 pub use health::FaultRule;
 pub use inspect::{Compiled, Inspection, ModuleKind};
+pub use limit_store::{
+    LimitAnswer, LimitEntry, LimitState, LimitStep, LimitStore, MAX_CORRECTION, MAX_COUNT,
+    MAX_SPAN_US, Micros, SharedLimits, WithoutStore,
+};
 pub use native::{Native, NativeBreaker, NativeLimiter};
 pub use pin::{Pin, PinError};
 pub use policy::{Policy, PolicyStats};
 pub use primitives::{
     Algorithm, BreakerSnapshot, CircuitState, DefineError, KeySnapshot, PrimitiveCaps, Primitives,
-    RateSpec, RateVerdict, RawCircuitSpec, StoreSize,
+    RateSpec, RateVerdict, RawCircuitSpec, SpecError, StoreSize,
 };
 pub use services::{
     CacheControl, Later, OutboundCall, OutboundCalls, OutboundReply, PolicyRecord, PolicyRecords,

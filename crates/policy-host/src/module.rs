@@ -17,6 +17,8 @@ const BASICS: [&str; 7] = [
 ];
 /// Interfaces that suspend who calls them.
 const WAITING: [&str; 2] = ["veilgate:policy/http-call@", "veilgate:policy/outbox@"];
+/// Suspends if the limits are kept in a store outside.
+const LIMITS: &str = "veilgate:policy/limits@";
 /// What there is of WASI 0.2: nothing behind it but clocks, random numbers and the log.
 const WASI: [&str; 6] = [
     "wasi:cli/",
@@ -57,11 +59,12 @@ pub(crate) fn load(
             policy: policy(),
             detail: format!("{error:#}"),
         })?;
-    let (mut waits, mut wasi) = (spec.may_wait, false);
+    let (mut waits, mut wasi, mut shared_limits) = (spec.may_wait, false, false);
     for (import, _) in component.component_type().imports(engine) {
         check_import(spec, import)?;
         wasi |= is_wasi(import);
         waits |= wasi || WAITING.iter().any(|name| import.starts_with(name));
+        shared_limits |= spec.shared_limits && import.starts_with(LIMITS);
     }
     let mut linker = basics.clone();
     for grant in Grant::ALL
@@ -70,6 +73,10 @@ pub(crate) fn load(
     {
         host::link_grant(&mut linker, grant)
             .map_err(|error| contract(spec, grant.name(), &error))?;
+    }
+    if shared_limits {
+        host::shared_limits::link(&mut linker)
+            .map_err(|error| contract(spec, Grant::Limits.name(), &error))?;
     }
     if wasi {
         host::wasi::link(&mut linker).map_err(|error| contract(spec, "wasi", &error))?;
@@ -81,7 +88,7 @@ pub(crate) fn load(
     Ok(Module {
         pre,
         hooks,
-        waits,
+        waits: waits || shared_limits,
         wasi,
     })
 }

@@ -9,12 +9,16 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
+use crate::limit_store::SharedLimits;
+
 /// The services of one gateway.
 #[derive(Clone, Default)]
 pub struct Services {
     pub cache: Option<Arc<dyn CacheControl>>,
     pub calls: Option<Arc<dyn OutboundCalls>>,
     pub records: Option<Arc<dyn PolicyRecords>>,
+    /// For policies whose limits are shared with other gateways.
+    pub limits: Option<SharedLimits>,
 }
 
 /// The cache store, beyond the exchange at hand.

@@ -208,6 +208,9 @@ pub struct PolicySpec {
     pub may_wait: bool,
     /// Policies with the same scope share their limiters, gates and breakers. None: the policy's own.
     pub shared_scope: Option<String>,
+    /// Whether its limiters are kept in the store of [`Services::limits`](crate::Services), so that a call may wait for it; without
+    /// a store they are this process's own.
+    pub shared_limits: bool,
     /// Names of key-value stores that are not the policy's own, but shared by all policies that list them.
     pub kv_shared: Vec<String>,
     /// Upstreams that it may send requests of its own to, if it is granted `http-call`.
@@ -229,6 +232,7 @@ impl PolicySpec {
             max_body_bytes: DEFAULT_BODY_BYTES,
             may_wait: false,
             shared_scope: None,
+            shared_limits: false,
             kv_shared: Vec::new(),
             calls: Vec::new(),
         }

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<str>,
     /// Under which the policy's primitives are found.
     pub(crate) scope: String,
+    /// Whether its limiters are kept in a store outside.
+    pub(crate) shared_limits: bool,
     /// Names of stores that are not the policy's own.
     pub(crate) kv_shared: Vec<String>,
     pub(crate) primitives: Arc<Primitives>,

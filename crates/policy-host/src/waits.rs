@@ -10,6 +10,8 @@ use crate::host::wasi::Wasi;
 pub(crate) const MAX_CALLS: u32 = 8;
 /// Records that one call of a hook may append; each is an fsync shared with others.
 pub(crate) const MAX_APPENDS: u32 = 8;
+/// Questions to the store of shared limits in one call of a hook; each can be about many limits.
+pub(crate) const MAX_STEPS: u32 = 32;
 /// Requests of one policy under way at the same time, those that nobody waits for included.
 pub(crate) const MAX_IN_FLIGHT: usize = 64;
 
@@ -18,6 +20,7 @@ pub(crate) struct Waits {
     pub(crate) serving: bool,
     pub(crate) calls_left: u32,
     pub(crate) appends_left: u32,
+    pub(crate) steps_left: u32,
     /// What the guest asks for ends here, so that it learns of a timeout while it can still decide.
     pub(crate) until: Instant,
     pub(crate) wasi: Option<Box<Wasi>>,
@@ -29,6 +32,7 @@ impl Waits {
             serving: false,
             calls_left: 0,
             appends_left: 0,
+            steps_left: 0,
             until: Instant::now(),
             wasi,
         }
@@ -37,6 +41,7 @@ impl Waits {
     pub(crate) fn begin(&mut self, max_wait: Duration) {
         self.calls_left = MAX_CALLS;
         self.appends_left = MAX_APPENDS;
+        self.steps_left = MAX_STEPS;
         self.until = Instant::now() + max_wait - max_wait / 10;
     }
 

@@ -20,6 +20,8 @@ pub(super) struct View {
     pub connections: Tally,
     pub outbox: Option<Outbox>,
     pub sync: Option<SyncHandle>,
+    /// Whether the store of shared limits is there; `None` if there is to be none.
+    pub limits_store: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     pub policies: Arc<Policies>,
     pub reloader: Arc<Reloader>,
     pub started: Instant,
@@ -115,6 +117,7 @@ impl Outlook for View {
             "policies": self.policies(),
             "breakers": self.breakers(),
             "outbox": self.outbox.as_ref().map(Outbox::status),
+            "limits_store": self.limits_store.as_ref().map(|is_up| json!({ "up": is_up() })),
             "sync": self.sync.as_ref().map(SyncHandle::status),
         })
     }

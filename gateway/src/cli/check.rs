@@ -8,6 +8,7 @@ use transport::tls::{Identity, TrustRoots};
 
 use super::Failure;
 use crate::config::{self, Config};
+use crate::limits_store;
 use crate::listener;
 use crate::policies::Policies;
 
@@ -58,6 +59,11 @@ fn problems(config: &Config) -> Vec<String> {
         {
             problems.push(format!("upstream {}: {error}", upstream.name));
         }
+    }
+    if let Some(store) = &config.limits_store
+        && let Err(error) = limits_store::check(store)
+    {
+        problems.push(error.to_string());
     }
     if let Some(sync) = &config.sync {
         let trust = TrustRoots::load(&sync.ca).err();

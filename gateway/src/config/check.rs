@@ -4,6 +4,7 @@
 
 mod canaries;
 pub(crate) mod fields;
+mod limits_store;
 mod listeners;
 mod parts;
 pub(crate) mod policies;
@@ -103,6 +104,7 @@ fn check(raw: RawConfig, fields: &mut Fields<'_>) -> Config {
         ),
         has_fhe: raw.fhe.is_some(),
         has_outbox: raw.outbox.is_some(),
+        has_limits_store: raw.limits_store.is_some(),
     };
     unique(
         raw.route.iter().map(|route| &route.get_ref().name),
@@ -140,6 +142,9 @@ fn check(raw: RawConfig, fields: &mut Fields<'_>) -> Config {
             .filter_map(|route| routes::check(route, &names, &limits, fields))
             .collect(),
         limits,
+        limits_store: raw
+            .limits_store
+            .and_then(|store| limits_store::check(&store, fields)),
         cache: raw.cache.map(|cache| parts::cache(&cache, fields)),
         fhe: raw.fhe.and_then(|fhe| parts::fhe(fhe.get_ref(), fields)),
         sync: raw
@@ -157,6 +162,7 @@ struct Names {
     policies: Vec<String>,
     has_fhe: bool,
     has_outbox: bool,
+    has_limits_store: bool,
 }
 
 /// The names, each of which must be well-formed and occur once.

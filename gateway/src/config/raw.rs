@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     pub admin: Option<RawAdmin>,
     #[serde(default)]
     pub limits: RawLimits,
+    pub limits_store: Option<RawLimitsStore>,
     #[serde(default)]
     pub upstream: Vec<Spanned<RawUpstream>>,
     #[serde(default)]
@@ -87,6 +88,18 @@ pub(super) struct RawLimits {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawLimitsStore {
+    pub url: Text,
+    pub user: Option<Text>,
+    pub password_file: Option<String>,
+    pub ca: Option<Text>,
+    pub prefix: Option<Text>,
+    pub timeout: Option<Spanned<Span>>,
+    pub on_unavailable: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawUpstream {
     pub name: Text,
     #[serde(default)]
@@ -147,6 +160,7 @@ pub(super) struct RawPolicy {
     pub canary: Option<RawCanary>,
     #[serde(default)]
     pub grants: Vec<Text>,
+    pub limits: Option<Text>,
     #[serde(default)]
     pub kv_shared: Vec<Text>,
     #[serde(default)]

@@ -38,6 +38,8 @@ pub(crate) struct Problem {
     pub span: Range<usize>,
     pub message: String,
     pub help: Option<String>,
+    /// What it is about is not to be shown.
+    hidden: bool,
 }
 
 impl Problem {
@@ -46,7 +48,14 @@ impl Problem {
             span,
             message: message.into(),
             help: None,
+            hidden: false,
         }
+    }
+
+    /// For what may hold a secret.
+    pub(crate) fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -67,7 +76,11 @@ impl Problem {
             None if known.is_empty() => "no key is expected here".to_owned(),
             None => format!("the keys here are `{keys}`"),
         };
-        Self::new(span, format!("unknown key `{key}`")).help(help)
+        let problem = Self::new(span, format!("unknown key `{key}`")).help(help);
+        match key.contains("password") {
+            true => problem.hidden(),
+            false => problem,
+        }
     }
 
     pub(crate) fn locate(self, source: &str) -> Located {
@@ -95,10 +108,18 @@ impl Problem {
         Located {
             line: before.matches('\n').count() + 1,
             column,
-            text: line.to_owned(),
-            width,
+            text: self.shown(line, column),
+            width: if self.hidden { 1 } else { width },
             message: self.message,
             help: self.help,
+        }
+    }
+
+    /// The line, without what is hidden.
+    fn shown(&self, line: &str, column: usize) -> String {
+        match self.hidden {
+            true => line.chars().take(column - 1).chain(['…']).collect(),
+            false => line.to_owned(),
         }
     }
 }

@@ -295,3 +295,57 @@ fn grants_that_cannot_be_served_are_refused() {
     }
     assert_eq!(wrong("grants = [\"http-call\"]\ncalls = [\"origin\"]"), "");
 }
+
+#[test]
+fn a_store_of_limits_is_checked_and_no_secret_is_shown() {
+    let read = |text: &str| {
+        parse(
+            &format!("{MINIMAL}{text}"),
+            "edge.toml",
+            Path::new("/etc/veilgate"),
+        )
+    };
+    let policy = |more: &str| format!("[[policy]]\nname = \"p\"\nmodule = \"p.wasm\"\n{more}\n");
+    let store = |more: &str| format!("[limits_store]\nurl = \"redis://r.test\"\n{more}\n");
+    let shared = policy("grants = [\"limits\"]\nlimits = \"shared\"");
+    let config = read(&(store("password_file = \"p\"\ntimeout = \"9ms\"") + &shared));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    assert!(config.policies[0].shared_limits);
+    let settings = config.limits_store.expect("the section");
+    assert_eq!((settings.host.as_str(), settings.port), ("r.test", 6379));
+    assert_eq!(
+        settings.password_file.as_deref(),
+        Some(Path::new("/etc/veilgate/p"))
+    );
+    assert_eq!(settings.timeout, Duration::from_millis(9));
+    for (text, word) in [
+        (shared, "add a [limits_store] section"),
+        (
+            store("") + &policy("limits = \"shared\""),
+            "add \"limits\" to its grants",
+        ),
+        (store("") + &policy("limits = \"all\""), "\"shared\""),
+        (store("on_unavailable = \"ask\""), "\"deny\""),
+        (store("timeout = \"0s\""), "between 1 ms and 5 s"),
+        (store("timeout = \"6s\""), "between 1 ms and 5 s"),
+        (store("prefix = \"a b\""), "cannot be a name"),
+        (store("ca = \"ca.pem\""), "write rediss://"),
+        (store("user = \"u\""), "add `password_file`"),
+        (
+            "[limits_store]\nurl = \"http://r.test\"\n".to_owned(),
+            "redis://host:port",
+        ),
+        (
+            "[limits_store]\nurl = \"redis://u:hunter2@r.test\"\n".to_owned(),
+            "`password_file`",
+        ),
+        (store("password = \"hunter2\""), "`password_file`"),
+    ] {
+        let Err(error) = read(&text) else {
+            panic!("{text} is taken")
+        };
+        let error = error.to_string();
+        assert!(error.contains(word), "{text}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

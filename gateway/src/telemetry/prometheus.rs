@@ -168,6 +168,26 @@ fn describe() {
         "Entries of policies' key-value stores that were dropped before their time, to make room"
     );
     describe_counter!(
+        "gateway_limits_store_requests_total",
+        Count,
+        "Questions to the store of shared limits, by what became of them"
+    );
+    describe_histogram!(
+        "gateway_limits_store_seconds",
+        Seconds,
+        "From a question to the store of shared limits to its answer"
+    );
+    describe_gauge!(
+        "gateway_limits_store_up",
+        Count,
+        "1 if the store of shared limits answers"
+    );
+    describe_counter!(
+        "gateway_policy_limits_degraded_total",
+        Count,
+        "Decisions on shared limits that were made without their store"
+    );
+    describe_counter!(
         "gateway_cache_evictions_total",
         Count,
         "Stored responses dropped to make room"

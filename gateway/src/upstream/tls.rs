@@ -51,7 +51,8 @@ pub(super) fn connector_for(
     TlsConnector::new(&tls).map(Some).map_err(in_upstream)
 }
 
-fn system_roots() -> Option<PathBuf> {
+/// The file of the authorities that this system trusts.
+pub(crate) fn system_roots() -> Option<PathBuf> {
     SYSTEM_ROOTS
         .iter()
         .map(Path::new)

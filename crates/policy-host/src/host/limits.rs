@@ -9,14 +9,23 @@ use crate::bindings::veilgate::policy::limits::{
 };
 use crate::bindings::veilgate::policy::types::Error;
 use crate::error::HostRefusal;
+use crate::primitives::shared::StoredName;
 use crate::primitives::{self, DefineError, Gate, Limiter, RateSpec, RateVerdict};
 use crate::state::{HostState, unknown_handle};
 
 /// Limits that one request can be under at once.
 const MAX_SHARES: usize = 16;
 
-pub struct LimiterHandle(Arc<Limiter>);
+/// A limiter, and its name in the store outside, if its counts are kept there.
+pub struct LimiterHandle(Arc<Limiter>, Option<Box<StoredName>>);
 pub struct GateHandle(Arc<Gate>);
+
+pub(super) fn check_shares(shares: &[Share]) -> wasmtime::Result<()> {
+    if shares.is_empty() || shares.len() > MAX_SHARES {
+        return Err(HostRefusal("shares to take at once: none, or more than 16").into());
+    }
+    Ok(())
+}
 
 pub(super) fn define_error(error: &DefineError) -> Error {
     match error {
@@ -26,20 +35,34 @@ pub(super) fn define_error(error: &DefineError) -> Error {
     }
 }
 
-fn verdict(verdict: RateVerdict) -> Verdict {
+impl LimiterHandle {
+    pub(super) fn limiter(&self) -> &Limiter {
+        &self.0
+    }
+
+    /// Empty if nothing is kept outside.
+    pub(super) fn stored_key(&self, caller: &str) -> String {
+        self.1
+            .as_ref()
+            .map(|name| name.key(caller))
+            .unwrap_or_default()
+    }
+}
+
+pub(super) fn verdict(verdict: RateVerdict) -> Verdict {
     Verdict {
         allowed: verdict.allowed,
         remaining: verdict.remaining,
         limit: verdict.limit,
         retry_after: verdict.retry_after_ms,
         reset: verdict.reset_ms,
-        // The state is this process's own: there is no remote store that could fail to answer.
+        // `shared_limits.rs` says otherwise where a store did not answer.
         degraded: false,
     }
 }
 
 impl HostState {
-    fn limiter(&self, handle: &Resource<LimiterHandle>) -> wasmtime::Result<&Limiter> {
+    pub(super) fn limiter(&self, handle: &Resource<LimiterHandle>) -> wasmtime::Result<&Limiter> {
         self.handles
             .get(handle)
             .map(|limiter| &*limiter.0)
@@ -73,6 +96,25 @@ impl HostState {
     }
 }
 
+impl HostState {
+    /// None: its counts are this process's own.
+    fn stored_name(
+        &self,
+        name: &str,
+        spec: &RateSpec,
+    ) -> Result<Option<Box<StoredName>>, DefineError> {
+        if !self.shared.shared_limits {
+            return Ok(None);
+        }
+        spec.check_stored()?;
+        Ok(Some(Box::new(StoredName::new(
+            &self.shared.scope,
+            name,
+            spec,
+        ))))
+    }
+}
+
 impl HostLimiter for HostState {
     fn define(
         &mut self,
@@ -87,11 +129,16 @@ impl HostLimiter for HostState {
         let limiter = RateSpec::new(algorithm, spec.limit, spec.per, spec.burst)
             .map_err(DefineError::from)
             .and_then(|spec| {
-                self.shared
+                let stored = self.stored_name(&name, &spec)?;
+                let limiter = self
+                    .shared
                     .primitives
-                    .limiter(&self.shared.scope, &name, spec)
+                    .limiter(&self.shared.scope, &name, spec)?;
+                Ok((limiter, stored))
             });
-        Ok(self.defined(&name, limiter, LimiterHandle))
+        Ok(self.defined(&name, limiter, |(limiter, stored)| {
+            LimiterHandle(limiter, stored)
+        }))
     }
 
     fn take(
@@ -167,10 +214,11 @@ impl HostGate for HostState {
 }
 
 impl HostState {
-    fn shares<'s>(&'s self, shares: &'s [Share]) -> wasmtime::Result<Vec<primitives::Share<'s>>> {
-        if shares.is_empty() || shares.len() > MAX_SHARES {
-            return Err(HostRefusal("shares to take at once: none, or more than 16").into());
-        }
+    pub(super) fn shares<'s>(
+        &'s self,
+        shares: &'s [Share],
+    ) -> wasmtime::Result<Vec<primitives::Share<'s>>> {
+        check_shares(shares)?;
         let share = |share: &'s Share| {
             Ok(primitives::Share {
                 limiter: self.limiter(&share.limiter)?,

@@ -15,6 +15,7 @@ mod outbox;
 mod random;
 mod request;
 mod response;
+pub(crate) mod shared_limits;
 mod upstreams;
 pub(crate) mod wasi;
 

@@ -106,7 +106,7 @@ impl Limiter {
 }
 
 /// All or none, atomically: every shard involved is locked, in one order for everyone, so that no two calls can wait for each other.
-/// The verdict is the tightest: the refusal, or what has least left. None if `shares` is empty.
+/// The verdict is the tightest. None if `shares` is empty.
 pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict> {
     let verdicts = take_each(shares, now_ns);
     let refused = verdicts.iter().find(|verdict| !verdict.allowed);
@@ -152,15 +152,26 @@ pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Vec<RateVerdict> {
     let stands = |(at, share): (usize, &Share<'_>)| {
         let limiter = share.limiter;
         let state = *limiter.entry(&mut locks[lock_of(at)], keys[at], now_ns);
-        let (_, alone) = state.take(&limiter.spec, now_ns, share.cost);
-        match (alone.allowed, verdicts.get(at)) {
-            // Refused only for what an earlier share of the same key had taken.
-            (true, Some(verdict)) if !verdict.allowed => *verdict,
-            (true, _) => state.peek(&limiter.spec, now_ns),
-            (false, _) => alone,
-        }
+        stand(state, &limiter.spec, now_ns, share.cost, verdicts.get(at))
     };
     shares.iter().enumerate().map(stands).collect()
+}
+
+/// Where a share stands of which nothing was taken, and what it was told meanwhile, if it had its turn.
+pub(super) fn stand(
+    state: RateState,
+    spec: &RateSpec,
+    now_ns: u64,
+    cost: u64,
+    told: Option<&RateVerdict>,
+) -> RateVerdict {
+    let (_, alone) = state.take(spec, now_ns, cost);
+    match (alone.allowed, told) {
+        // Refused only for what an earlier share of the same key had taken.
+        (true, Some(verdict)) if !verdict.allowed => *verdict,
+        (true, _) => state.peek(spec, now_ns),
+        (false, _) => alone,
+    }
 }
 
 #[cfg(test)]

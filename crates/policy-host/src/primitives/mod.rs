@@ -12,11 +12,12 @@ mod limiter;
 mod meters;
 mod rate;
 mod registry;
+pub(crate) mod shared;
 mod table;
 
 pub use breaker::{BreakerSnapshot, KeySnapshot};
 pub use circuit::{CircuitState, RawCircuitSpec};
-pub use rate::{Algorithm, RateSpec, RateVerdict};
+pub use rate::{Algorithm, MAX_LIMIT, RateSpec, RateVerdict};
 pub use registry::{DefineError, PrimitiveCaps, Primitives, StoreSize};
 
 pub(crate) use breaker::{Breaker, Permit};

@@ -2,7 +2,7 @@
 //! the guest's favour. Waits are rounded up to whole milliseconds.
 
 use super::SpecError;
-use crate::clock::NANOS_PER_MS;
+use crate::clock::{NANOS_PER_MS, NANOS_PER_US};
 
 /// Largest limit and burst: far above what one gateway can serve in a window, low enough that nothing overflows.
 pub const MAX_LIMIT: u64 = 1_000_000_000;
@@ -54,6 +54,25 @@ impl RateSpec {
             per_ns: per_ms * NANOS_PER_MS,
             capacity,
         })
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Tokens that come back in a period, or pass in one.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// The period.
+    pub fn per_us(&self) -> u64 {
+        self.per_ns / NANOS_PER_US
+    }
+
+    /// The most that can pass at once.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
     }
 }
 

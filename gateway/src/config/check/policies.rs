@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::canaries;
 use super::fields::Fields;
-use super::{Names, waiting};
+use super::{Names, limits_store, waiting};
 use crate::config::raw::{RawPolicies, RawPolicy};
 use crate::config::report::Problem;
 use crate::config::values::Span;
@@ -67,6 +67,7 @@ pub(super) fn check(
             .as_ref()
             .map(|canary| canaries::check(canary, fields)),
         grants: texts(&raw.grants),
+        shared_limits: limits_store::is_shared(raw, names, fields),
         kv_shared: texts(&raw.kv_shared),
         calls: waiting::calls(raw, names, fields),
         instances: waiting::instances(raw, fields),
