@@ -312,6 +312,12 @@ async fn a_trap_in_any_callback_is_counted_and_the_next_exchange_finds_a_new_vm(
                 trap(name)
             );
         }
+        for name in ["proxy_on_request_trailers", "proxy_on_response_trailers"] {
+            body += &format!(
+                "(func (export \"{name}\") (param i32 i32) (result i32) {} (i32.const 0))",
+                trap(name)
+            );
+        }
         // The root context is created as well, and must not trap.
         body += &format!(
             "(func (export \"proxy_on_context_create\") (param i32 i32) (if (local.get 1) (then {})))",
@@ -332,11 +338,16 @@ async fn a_trap_in_any_callback_is_counted_and_the_next_exchange_finds_a_new_vm(
         let _ = chain
             .on_request_chunk(&mut exchange, Bytes::from_static(b"ab"), true)
             .await;
+        let trailers = || HeaderMap::from_iter([(http::header::ETAG, "1".parse().unwrap())]);
+        let passed = chain.on_request_trailers(&mut exchange, trailers()).await;
+        assert!(matches!(passed, Passed::On(left) if left == trailers()));
         respond(&mut exchange);
         let _ = chain.on_response(&mut exchange).await;
         let _ = chain
             .on_response_chunk(&mut exchange, Bytes::from_static(b"cd"), true)
             .await;
+        let passed = chain.on_response_trailers(&mut exchange, trailers()).await;
+        assert!(matches!(passed, Passed::On(left) if left == trailers()));
         chain
             .on_complete(&mut exchange, &Completed::default())
             .await;
@@ -347,6 +358,8 @@ async fn a_trap_in_any_callback_is_counted_and_the_next_exchange_finds_a_new_vm(
         "proxy_on_request_body",
         "proxy_on_response_headers",
         "proxy_on_response_body",
+        "proxy_on_request_trailers",
+        "proxy_on_response_trailers",
         "proxy_on_done",
         "proxy_on_log",
         "proxy_on_delete",
