@@ -7,6 +7,7 @@ mod server;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use policy_host::{Algorithm, LimitEntry, LimitState, LimitStep, RateSpec, WithoutStore};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -246,6 +247,75 @@ async fn who_has_less_time_than_the_store_may_take_is_no_outage() {
             .await
             .is_ok()
     );
+    limits.stop();
+}
+
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn count(&self, words: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock())
+            .matches(words)
+            .count()
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_one_line_and_its_end_another() {
+    let Some(mut server) = Server::started().await else {
+        return;
+    };
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .finish();
+    // The tasks of this test run on its own thread.
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let limits = RedisLimits::start(&config(&server)).await.expect("started");
+    let (store, is_up) = (limits.store(), limits.watch());
+    let step = script::trial();
+    for outages in 1..3 {
+        assert!(store.step(&step, Duration::MAX).await.is_ok());
+        server.kill();
+        // At the same time, and one after the other while it is tried again and again.
+        let all = (0..20).map(|_| store.step(&step, Duration::MAX));
+        let all = futures_util::future::join_all(all).await;
+        assert!(all.iter().all(Result::is_err));
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            assert!(store.step(&step, Duration::MAX).await.is_err());
+        }
+        assert_eq!(
+            log.count("is away; until it is back"),
+            outages,
+            "{}",
+            String::from_utf8_lossy(&log.0.lock())
+        );
+        server.start().await;
+        let back = async {
+            while !is_up() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let back = timeout(Duration::from_secs(20), back).await;
+        back.expect("it is found again");
+        assert_eq!(log.count("shared limits is back"), outages);
+    }
+    assert_eq!(log.count("limits are shared"), 1);
     limits.stop();
 }
 

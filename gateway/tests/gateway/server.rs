@@ -60,7 +60,27 @@ impl Server {
         self
     }
 
+    /// Until it answers; a port that something else had for a moment is tried again.
     pub async fn start(&mut self) {
+        let answers = async {
+            loop {
+                let is_running = match &mut self.child {
+                    Some(child) => child.try_wait().expect("its state").is_none(),
+                    None => false,
+                };
+                if !is_running {
+                    self.child = Some(self.spawn());
+                } else if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let started = tokio::time::timeout(PATIENCE, answers).await;
+        started.expect("the server listens");
+    }
+
+    fn spawn(&self) -> Child {
         let port = self.port.to_string();
         let mut command = Command::new(&self.program);
         command.args([
@@ -76,15 +96,7 @@ impl Server {
         ]);
         command.arg(self.dir.path()).args(&self.settings);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        self.child = Some(child.expect("the server starts"));
-        let answers = async {
-            while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, answers)
-            .await
-            .expect("the server listens");
+        child.expect("the server starts")
     }
 
     /// As if its machine had lost power.
