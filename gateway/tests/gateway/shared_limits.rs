@@ -358,3 +358,45 @@ async fn the_store_is_reached_over_tls_with_a_password() {
         site.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_one_gateway_set_aside_come_back_for_the_other() {
+    let Some(server) = Server::started().await else {
+        return;
+    };
+    let (_origin, addr) = Origin::start().await;
+    let tokens = limit("t", 1000, "31d", ", unit = \"tokens\", reserve = 900");
+    let text = config(&server, "tokens", &tokens, "timeout = \"5s\"");
+    let sites = [
+        Site::plain(addr, &text).await,
+        Site::plain(addr, &text).await,
+    ];
+    let chat = async |site: &Site| {
+        let question = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+        let request = Request::post("/chat")
+            .header("x-caller", "ann")
+            .header("content-type", "application/json");
+        let request = request.body(Body::full(question)).expect("a request");
+        Connection::plain(site.addr).await.send(request).await
+    };
+    let passes = async |site: &Site| chat(site).await.status == StatusCode::OK;
+    // Twice the reserve is more than there is: each passes only when the one before it was put right.
+    assert!(passes(&sites[0]).await);
+    until("the reserve is given back", async || {
+        passes(&sites[1]).await
+    })
+    .await;
+    until("it is again", async || passes(&sites[0]).await).await;
+    // Three cost 34 each: what is left is known to the token, and no reserve fits into it.
+    until("three are paid for", async || {
+        let refused = chat(&sites[1]).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        let standing = refused.header("ratelimit").expect("the field");
+        standing.contains("\"t\";r=898")
+    })
+    .await;
+    assert_eq!(degraded("tokens"), 0);
+    for site in sites {
+        site.stop().await;
+    }
+}
