@@ -15,6 +15,8 @@ mod client;
 mod disk;
 #[path = "gateway/guests.rs"]
 mod guests;
+#[path = "commands/limits_store.rs"]
+mod limits_store;
 #[path = "gateway/origin.rs"]
 #[allow(
     dead_code,
