@@ -13,16 +13,24 @@ pub struct BodyDecision {
 }
 
 /// A hook's decision. Empty ([`Decision::next`]): go on.
-#[derive(Debug, Clone, Default, PartialEq)]
+///
+/// It is the contract's record all the time: nothing is moved about when the hook returns it.
+#[derive(Debug, Clone, PartialEq)]
 #[must_use = "a decision does nothing until the hook returns it"]
-pub struct Decision {
-    respond: Option<LocalResponse>,
-    route: Option<RouteChoice>,
-    body: Option<BodyNeed>,
-    defer: bool,
-    done: bool,
-    reason: Option<&'static str>,
-    response_headers: Vec<(String, String)>,
+pub struct Decision(types::Decision);
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self(types::Decision {
+            respond: None,
+            route: None,
+            body: BodyNeed::None,
+            defer: false,
+            done: false,
+            reason: None,
+            response_headers: Vec::new(),
+        })
+    }
 }
 
 impl Decision {
@@ -31,58 +39,56 @@ impl Decision {
     }
 
     pub fn respond(response: LocalResponse) -> Self {
-        Self {
-            respond: Some(response),
-            ..Self::default()
-        }
+        let mut decision = Self::default();
+        decision.0.respond = Some(response);
+        decision
     }
 
     pub fn route(choice: RouteChoice) -> Self {
-        Self {
-            route: Some(choice),
-            ..Self::default()
-        }
+        let mut decision = Self::default();
+        decision.0.route = Some(choice);
+        decision
     }
 
     /// Accept the request now and replay it later, if the route allows it.
     pub fn defer() -> Self {
-        Self {
-            defer: true,
-            ..Self::default()
-        }
+        let mut decision = Self::default();
+        decision.0.defer = true;
+        decision
     }
 
     /// The message's body, whole or as it passes, for the body hooks of this policy.
     pub fn body(mut self, need: BodyNeed) -> Self {
-        self.body = Some(need);
+        self.0.body = need;
         self
     }
 
     /// No later hook of this exchange is needed (attempt, outcome, response, complete): the host saves the calls. Body hooks that
     /// were asked for still come.
     pub fn done(mut self) -> Self {
-        self.done = true;
+        self.0.done = true;
         self
     }
 
     /// Why, for the access log and the metrics label. Constant by type: a label must not grow with what clients send.
     pub fn reason(mut self, reason: &'static str) -> Self {
-        self.reason = Some(reason);
+        self.0.reason = Some(reason.to_owned());
         self
     }
 
     /// Sets a field on whatever response the client will get; `name` in lower case. No response hook is needed for it.
     pub fn response_header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.response_headers.push((name.to_owned(), value.into()));
+        let field = (name.to_owned(), value.into());
+        self.0.response_headers.push(field);
         self
     }
 
     pub fn response_headers(&self) -> &[(String, String)] {
-        &self.response_headers
+        &self.0.response_headers
     }
 
     pub fn response(&self) -> Option<&LocalResponse> {
-        self.respond.as_ref()
+        self.0.respond.as_ref()
     }
 }
 
@@ -97,15 +103,7 @@ impl From<Decision> for BodyDecision {
 
 impl From<Decision> for types::Decision {
     fn from(decision: Decision) -> Self {
-        Self {
-            respond: decision.respond,
-            route: decision.route,
-            body: decision.body.unwrap_or(BodyNeed::None),
-            defer: decision.defer,
-            done: decision.done,
-            reason: decision.reason.map(str::to_owned),
-            response_headers: decision.response_headers,
-        }
+        decision.0
     }
 }
 

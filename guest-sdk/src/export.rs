@@ -3,7 +3,7 @@
 //! Invariant: `configure` comes before every other hook (the contract promises it). A hook that finds no policy traps, and the
 //! operator's `on_fault` decides: a limiter that was never configured must not let everything pass in silence.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::thread::LocalKey;
 
 use crate::bindings::exports::veilgate::policy::{
@@ -14,19 +14,20 @@ use crate::bindings::veilgate::policy::types;
 use crate::config::Settings as _;
 use crate::{Policy, Request, Response, log};
 
-/// Where an instance keeps its configured policy. `export_policy!` implements it.
+/// Where an instance finds its configured policy, which lives as long as the instance. `export_policy!` implements it.
 pub trait Installed: Policy {
-    fn slot() -> &'static LocalKey<RefCell<Option<Self>>>;
+    fn slot() -> &'static LocalKey<Cell<Option<&'static Self>>>;
 }
 
 /// Implements the generated traits for any policy.
 pub struct Shim<P>(std::marker::PhantomData<P>);
 
+/// The hook is called outside of the slot's own closure: what it returns would be copied out of it, and a copy is a call of the host.
 fn with<P: Installed, R>(hook: impl FnOnce(&P) -> R) -> R {
-    P::slot().with_borrow(|policy| match policy {
+    match P::slot().get() {
         Some(policy) => hook(policy),
         None => panic!("a hook was called before configure"),
-    })
+    }
 }
 
 impl<P: Installed> lifecycle::Guest for Shim<P> {
@@ -36,7 +37,7 @@ impl<P: Installed> lifecycle::Guest for Shim<P> {
         let policy = parsed
             .and_then(P::configure)
             .map_err(|error| error.to_string())?;
-        P::slot().set(Some(policy));
+        P::slot().set(Some(Box::leak(Box::new(policy))));
         Ok(())
     }
 }
@@ -141,9 +142,9 @@ macro_rules! export_policy {
     (@ $policy:ty, $world:literal, $encoded:ident, $($hook:ident)*) => {
         const _: () = {
             impl $crate::export::Installed for $policy {
-                fn slot() -> &'static ::std::thread::LocalKey<::std::cell::RefCell<Option<Self>>> {
+                fn slot() -> &'static ::std::thread::LocalKey<::std::cell::Cell<Option<&'static Self>>> {
                     ::std::thread_local! {
-                        static POLICY: ::std::cell::RefCell<Option<$policy>> = const { ::std::cell::RefCell::new(None) };
+                        static POLICY: ::std::cell::Cell<Option<&'static $policy>> = const { ::std::cell::Cell::new(None) };
                     }
                     &POLICY
                 }
