@@ -21,6 +21,10 @@ use examples::client::Error;
 
 use report::Row;
 
+/// As the gateway's program has it: policies are measured as they run there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     about = "Veilgate's benchmarks; `cargo xtask bench` builds what they need and starts them"

@@ -123,14 +123,14 @@ impl One {
         rows: &mut Vec<Row>,
     ) -> Result<f64, Error> {
         let fresh = bench.loader.shipped(settings, InstanceChoice::PerRequest)?;
-        let subjects: [&dyn Subject; 4] = [
-            &Chain::default(),
-            &*self.twin,
-            &self.loaded.chain,
-            &fresh.chain,
-        ];
-        let [empty, native, warm, fresh] = measure::exchanges(&bench.trip, subjects);
-        let [native, warm, fresh] = [native, warm, fresh].map(|one| one - empty);
+        let trip = &bench.trip;
+        let empty = Chain::default();
+        // apart from the fresh ones: what comes after them finds the processor's cache cold
+        let [none, native, warm] =
+            measure::exchanges(trip, [&empty, &*self.twin, &self.loaded.chain]);
+        let (native, warm) = (native - none, warm - none);
+        let [none, fresh] = measure::exchanges(trip, [&empty, &fresh.chain]);
+        let fresh = fresh - none;
         let name = &settings.name;
         let note = format!(
             "hooks: {}; {}",
