@@ -4,6 +4,7 @@
 
 mod certs;
 mod check;
+mod compile;
 #[cfg(feature = "fhe")]
 mod infer;
 #[cfg(feature = "fhe")]
@@ -54,6 +55,9 @@ enum Command {
     Infer(infer::Args),
     /// Makes a certificate authority with a server and a client certificate, for demos and tests
     Certs(certs::Args),
+    /// Compiles one module for a gateway that asks for it
+    #[command(hide = true)]
+    Compile(compile::Args),
 }
 
 /// What stopped a command.
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "fhe")]
         Command::Infer(args) => infer::run(args),
         Command::Certs(args) => certs::run(args),
+        Command::Compile(args) => compile::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use policy_host::{Canary, InstanceChoice, Pin, WithoutStore};
+use policy_host::{Canary, CompilerProgram, InstanceChoice, Pin, WithoutStore};
 
 mod check;
 mod raw;
@@ -209,6 +209,8 @@ pub struct PolicyHostConfig {
     pub cache_bytes: u64,
     /// Take modules that change while the gateway serves.
     pub watch: bool,
+    /// What compiles modules in a process of its own. Not of the file: the program says it, since it is the program.
+    pub compiler: Option<CompilerProgram>,
 }
 
 /// `[[policy]]`: a Wasm module with its grants and its own configuration.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use policy_host::{
-    ArtifactDir, Canary, Chain, Clock, Grant, HostConfig, HostError, Limits, LoadError, OnFault,
-    Pin, Policy, PolicyHost, PolicySpec, PolicyStats, PrimitiveCaps, Primitives, Services,
+    ArtifactDir, Canary, Chain, Clock, Effort, Grant, HostConfig, HostError, Limits, LoadError,
+    OnFault, Pin, Policy, PolicyHost, PolicySpec, PolicyStats, PrimitiveCaps, Primitives, Services,
     SystemClock,
 };
 
@@ -176,7 +176,7 @@ impl Policies {
         })
     }
 
-    /// Another module for a policy that is there: tried out, loaded, and not used yet. Limiters, breakers and stores are those of the
+    /// Another module for a policy that is there: compiled quickly if it is new, tried out, loaded, and not used yet. Limiters, breakers and stores are those of the
     /// module before it.
     pub fn renew(&self, policy: &PolicyConfig, wasm: Vec<u8>) -> Result<Loaded, PolicyError> {
         let Some(host) = &self.host else {
@@ -185,12 +185,21 @@ impl Policies {
                 reason: "the gateway was started without policies".to_owned(),
             });
         };
-        let spec = spec(policy, wasm)?;
+        let mut spec = spec(policy, wasm)?;
+        spec.effort = Effort::Soon;
         let plain = Canary::default();
         host.try_out(&spec, policy.canary.as_ref().unwrap_or(&plain))?;
         let loaded = Loaded::new(host, spec, &self.primitives)?;
         check_tick(&loaded.policy, policy.tick)?;
         Ok(loaded)
+    }
+
+    /// Makes better code of a module that serves with code made quickly; `renew` has it then. Takes up to minutes.
+    pub fn optimise(&self, wasm: &[u8]) -> Result<(), String> {
+        match &self.host {
+            Some(host) => host.optimise(wasm),
+            None => Err("the gateway was started without policies".to_owned()),
+        }
     }
 
     /// From here on `routes` makes chains of these.
@@ -246,6 +255,7 @@ fn host_config(config: &Config, clock: Arc<dyn Clock>, services: Services) -> Ho
                 path: dir.clone(),
                 max_bytes: config.policy_host.cache_bytes,
             }),
+        compiler: config.policy_host.compiler.clone(),
         clock,
         services,
         ..defaults

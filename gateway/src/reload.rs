@@ -1,21 +1,25 @@
 //! Modules that changed, taken into service while the gateway serves: one after the other loaded and tried out beside the old one,
 //! then swapped in for new requests, all that changed at once. One that is refused changes nothing: the old one stays.
 //!
+//! A module that is new serves at first with code that was made quickly; it is optimised behind (`optimise.rs`), and swapped once more.
+//!
 //! Only modules are taken anew. What the config says of a policy is what the gateway was started with.
 
+mod optimise;
 mod watch;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use policy_host::Pin;
+use policy_host::{Pin, Tier};
 use serde_json::{Value, json};
 
 use crate::config::{Config, PolicyConfig};
 use crate::pipeline::Gateway;
 use crate::policies::{Loaded, Policies, PolicyError};
+use optimise::{Bench, Job};
 
 pub use watch::run as watch;
 
@@ -51,12 +55,21 @@ struct Refusal {
     reason: String,
 }
 
+/// A module that is ready to serve.
+struct New {
+    loaded: Loaded,
+    /// Its code was made quickly.
+    quick: Option<Job>,
+}
+
 pub struct Reloader {
     config: Arc<Config>,
     policies: Arc<Policies>,
     gateway: Arc<Gateway>,
     /// Held for the whole of a reload: there is one at a time.
     turn: Mutex<()>,
+    /// Modules whose code is to become better.
+    bench: Bench,
     standing: Mutex<HashMap<String, Standing>>,
 }
 
@@ -67,21 +80,32 @@ impl Reloader {
             policies,
             gateway,
             turn: Mutex::new(()),
+            bench: Bench::default(),
             standing: Mutex::default(),
         }
     }
 
     /// Looks at every module's file. Compiles: not for a worker thread.
-    pub fn reload(&self, trigger: Trigger) -> Vec<(String, Reloaded)> {
-        let _turn = self.turn.lock();
-        let mut ready = Vec::new();
-        let mut all = Vec::new();
-        for policy in &self.config.policies {
+    pub fn reload(self: &Arc<Self>, trigger: Trigger) -> Vec<(String, Reloaded)> {
+        self.reload_those(trigger, |_| true)
+    }
+
+    /// The same for some modules only.
+    fn reload_those(
+        self: &Arc<Self>,
+        trigger: Trigger,
+        those: impl Fn(&Path) -> bool,
+    ) -> Vec<(String, Reloaded)> {
+        let turn = self.turn.lock();
+        let (mut ready, mut quick, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        let policies = self.config.policies.iter();
+        for policy in policies.filter(|policy| those(&policy.module)) {
             let reloaded = match self.renew(policy, trigger) {
                 Ok(None) => Reloaded::Unchanged,
-                Ok(Some(loaded)) => {
-                    let digest = loaded.digest;
-                    ready.push(loaded);
+                Ok(Some(new)) => {
+                    let digest = new.loaded.digest;
+                    ready.push(new.loaded);
+                    quick.extend(new.quick);
                     Reloaded::Swapped { digest }
                 }
                 Err(refusal) => Reloaded::Refused {
@@ -91,17 +115,24 @@ impl Reloader {
             };
             all.push((policy.name.clone(), reloaded));
         }
+        self.install(ready);
+        for (name, reloaded) in &all {
+            self.note(name, reloaded, trigger);
+        }
+        drop(turn);
+        self.improve(quick);
+        all
+    }
+
+    /// For new requests, from here on. The turn is the caller's.
+    fn install(&self, ready: Vec<Loaded>) {
         if !ready.is_empty() {
             self.policies.install(ready);
             self.gateway.set_routes(self.policies.routes(&self.config));
         }
-        for (name, reloaded) in &all {
-            self.note(name, reloaded, trigger);
-        }
-        all
     }
 
-    fn renew(&self, policy: &PolicyConfig, trigger: Trigger) -> Result<Option<Loaded>, Refusal> {
+    fn renew(&self, policy: &PolicyConfig, trigger: Trigger) -> Result<Option<New>, Refusal> {
         let refused = |digest: Option<Pin>, error: PolicyError| Refusal {
             digest,
             reason: error.to_string(),
@@ -117,10 +148,16 @@ impl Reloader {
         {
             return Err(known);
         }
-        let renewed = self.policies.renew(policy, wasm);
-        renewed
-            .map(Some)
-            .map_err(|error| refused(Some(digest), error))
+        let loaded = self
+            .policies
+            .renew(policy, wasm.clone())
+            .map_err(|error| refused(Some(digest), error))?;
+        let quick = (loaded.policy.tier() == Tier::Quick).then(|| Job {
+            policy: policy.name.clone(),
+            digest,
+            wasm,
+        });
+        Ok(Some(New { loaded, quick }))
     }
 
     fn note(&self, name: &str, reloaded: &Reloaded, trigger: Trigger) {
@@ -165,6 +202,7 @@ impl Reloader {
         });
         json!({
             "digest": self.policies.digest(name).map(|digest| digest.to_string()),
+            "code": self.policies.named(name).map(|policy| policy.tier().label()),
             "swaps": standing.swaps,
             "refused": refused,
         })

@@ -40,3 +40,5 @@ mod site;
 mod state;
 #[path = "gateway/swaps.rs"]
 mod swaps;
+#[path = "gateway/tiers.rs"]
+mod tiers;

@@ -55,7 +55,7 @@ pub enum ArtifactsError {
 pub(crate) struct Authentic(Vec<u8>);
 
 impl Authentic {
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn code(&self) -> &[u8] {
         &self.0[SEAL_BYTES..]
     }
 }

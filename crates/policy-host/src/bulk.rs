@@ -1,8 +1,8 @@
-//! What would take too long to compile is refused before it is tried: a compilation cannot be interrupted, and its time grows faster
-//! than the size of one function does. Sizes of functions are the measure, the same on every machine.
+//! What would take too long to compile is refused before it is tried. Sizes of functions are the measure, the same on every machine.
 //!
-//! What is let through can still take a core for minutes, if it is made of nothing but branches (70 000 in 512 KiB). So nothing is
-//! compiled on a worker: until a module is ready, the one before it serves.
+//! What is let through can still ask for hours and for all memory, if it is made for that: branches times variables are quadratic for
+//! a compiler, and 512 KiB hold 50 000 of each. So what is not `light` is compiled in a process of its own, with limits
+//! (`workshop.rs`), and nothing is compiled on a worker: until a module is ready, the one before it serves.
 
 use wasmparser::{Parser, Payload};
 

@@ -63,15 +63,28 @@ impl PolicyHost {
                 .ok()
         });
         Ok(Self {
-            compiler: Compiler::new(engine, config.max_policies.saturating_mul(2), artifacts),
+            compiler: Compiler::new(
+                engine,
+                config.max_policies.saturating_mul(2),
+                artifacts,
+                config.compiler.clone(),
+            ),
             basics,
             ticker,
             config,
         })
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
-        self.compiler.engine()
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
+    /// Makes better code of a module that was loaded with `Effort::Soon`, and stores it: the next `load` has it. Takes up to minutes.
+    /// An error says why there will be none.
+    pub fn optimise(&self, wasm: &[u8]) -> Result<(), String> {
+        self.compiler
+            .optimise(wasm, !module::is_core_module(wasm))
+            .map_err(|error| format!("{error:#}"))
     }
 
     /// Loads it with state of its own and without services, and has it pass the canary. Nothing of it is left but the compiled module,
@@ -144,6 +157,10 @@ impl PolicyHost {
         } else {
             Code::Component(module::load(&self.compiler, &self.basics, &spec)?)
         };
+        let tier = match &code {
+            Code::Component(module) => module.tier,
+            Code::Filter(filter) => filter.tier,
+        };
         let limits = spec.limits;
         let shared = Arc::new(Shared {
             policy: Arc::from(spec.name.as_str()),
@@ -203,6 +220,7 @@ impl PolicyHost {
         };
         let policy = Policy::start(Parts {
             choice: spec.instance,
+            tier,
             shared,
             on_fault: spec.on_fault,
             asks_llm,
@@ -226,7 +244,8 @@ fn pooling_or_not(host: &HostConfig) -> wasmtime::Result<Engine> {
     })
 }
 
-fn engine_config() -> Config {
+/// What holds for all code, whoever compiles it.
+pub(crate) fn engine_config() -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)

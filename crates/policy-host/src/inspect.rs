@@ -6,10 +6,9 @@ mod structure;
 use std::time::{Duration, Instant};
 
 use edge_types::Digest;
-use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::bulk;
+use crate::compile::Compiler;
 use crate::engine::PolicyHost;
 use crate::hooks::Hook;
 use crate::module::VERSION_LINE;
@@ -81,7 +80,7 @@ impl PolicyHost {
         let compiled = structure
             .as_ref()
             .ok()
-            .map(|structure| compile(self.engine(), structure.layer, wasm));
+            .map(|structure| compile(self.compiler(), structure.layer, wasm));
         Inspection {
             bytes: wasm.len(),
             digest: Digest::of(wasm),
@@ -103,23 +102,15 @@ impl PolicyHost {
     }
 }
 
-fn compile(engine: &Engine, layer: Layer, wasm: &[u8]) -> Result<Compiled, String> {
-    bulk::check(wasm).map_err(|error| error.to_string())?;
+fn compile(compiler: &Compiler, layer: Layer, wasm: &[u8]) -> Result<Compiled, String> {
     let began = Instant::now();
-    let image = match layer {
-        Layer::Component => {
-            Component::from_binary(engine, wasm).map(|component| component.image_range())
-        }
-        Layer::Core => {
-            wasmtime::Module::from_binary(engine, wasm).map(|module| module.image_range())
-        }
+    let bytes = match layer {
+        Layer::Component => compiler.measure::<Component>(wasm),
+        Layer::Core => compiler.measure::<wasmtime::Module>(wasm),
     };
     let took = began.elapsed();
-    image
-        .map(|image| Compiled {
-            bytes: image.end.addr() - image.start.addr(),
-            took,
-        })
+    bytes
+        .map(|bytes| Compiled { bytes, took })
         .map_err(|error| format!("{error:#}"))
 }
 

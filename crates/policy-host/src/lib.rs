@@ -25,6 +25,7 @@ mod hooks;
 mod host;
 mod inspect;
 mod instance;
+mod light;
 mod limit_store;
 pub mod llm;
 mod maker;
@@ -43,9 +44,11 @@ mod spec;
 mod state;
 mod tick;
 mod ticker;
+mod tier;
 mod upstream;
 mod waiting;
 mod waits;
+mod workshop;
 
 pub use artifacts::{ArtifactDir, ArtifactsError};
 pub use attrs::Attrs;
@@ -84,4 +87,6 @@ pub use spec::{
     DEFAULT_BODY_BYTES, Grant, HostConfig, InstanceChoice, Limits, MAX_BODY_BYTES, OnFault,
     PolicySpec, UnknownGrant,
 };
+pub use tier::{Effort, Tier};
 pub use upstream::{EndpointView, UpstreamError, UpstreamStats, UpstreamView};
+pub use workshop::{CompilerProgram, compile_here};

@@ -8,6 +8,7 @@ use crate::hooks::{Exported, Hook};
 use crate::host;
 use crate::spec::{Grant, PolicySpec};
 use crate::state::HostState;
+use crate::tier::Tier;
 
 /// The contract's package; a version that adds to it keeps the first two numbers.
 const PACKAGE: &str = "veilgate:policy/";
@@ -40,6 +41,7 @@ pub(crate) struct Module {
     pub(crate) waits: bool,
     /// Whether it imports WASI.
     pub(crate) wasi: bool,
+    pub(crate) tier: Tier,
 }
 
 /// `basics` has everything that is always granted.
@@ -53,12 +55,13 @@ pub(crate) fn load(
         return Err(LoadError::NotWasm { policy: policy() });
     }
     let engine = compiler.engine();
-    let component = compiler
-        .component(&spec.wasm)
+    let made = compiler
+        .component(&spec.wasm, spec.effort)
         .map_err(|error| LoadError::Compile {
             policy: policy(),
             detail: format!("{error:#}"),
         })?;
+    let component = made.code;
     let (mut waits, mut wasi, mut shared_limits) = (spec.may_wait, false, false);
     for (import, _) in component.component_type().imports(engine) {
         check_import(spec, import)?;
@@ -90,6 +93,7 @@ pub(crate) fn load(
         hooks,
         waits: waits || shared_limits,
         wasi,
+        tier: made.tier,
     })
 }
 

@@ -18,10 +18,12 @@ use crate::pool::Pool;
 use crate::proxy_wasm::{Plugin, Trouble};
 use crate::spec::{InstanceChoice, OnFault};
 use crate::state::Shared;
+use crate::tier::Tier;
 use crate::waiting::WaitingPool;
 
 pub struct Policy {
     shared: Arc<Shared>,
+    tier: Tier,
     instances: Instances,
     /// Whether an instance serves on after a call.
     choice: InstanceChoice,
@@ -63,6 +65,7 @@ pub struct PolicyStats {
 /// What a policy is made of, once checked.
 pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) tier: Tier,
     pub(crate) on_fault: OnFault,
     /// It was granted `llm`.
     pub(crate) asks_llm: bool,
@@ -118,6 +121,7 @@ impl Policy {
         };
         Ok(Self {
             shared,
+            tier: parts.tier,
             instances,
             choice: parts.choice,
             on_fault: parts.on_fault,
@@ -133,6 +137,11 @@ impl Policy {
 
     pub fn name(&self) -> &str {
         &self.shared.policy
+    }
+
+    /// How well its code is compiled.
+    pub fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// Whether a hook of it may be suspended.

@@ -10,6 +10,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::health::FaultRule;
 use crate::pin::Pin;
 use crate::services::Services;
+use crate::tier::Effort;
+use crate::workshop::CompilerProgram;
 
 /// A policy's name: it labels metrics and log lines.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -47,6 +49,8 @@ pub struct HostConfig {
     pub max_module_bytes: usize,
     /// Where compiled modules are kept for the next process; None: they are compiled anew.
     pub artifacts: Option<ArtifactDir>,
+    /// What compiles in a process of its own, where that takes long; None: everything is compiled in this one, without limits.
+    pub compiler: Option<CompilerProgram>,
     /// The most that any one policy's `PolicySpec::max_body_bytes` can be.
     pub max_body_bytes: usize,
     /// How exactly deadlines are kept; the host's thread wakes this often.
@@ -65,6 +69,7 @@ impl Default for HostConfig {
             max_memory_bytes: 64 << 20,
             max_module_bytes: 32 << 20,
             artifacts: None,
+            compiler: None,
             max_body_bytes: MAX_BODY_BYTES,
             tick: Duration::from_millis(10),
             fault_rule: FaultRule::default(),
@@ -194,6 +199,8 @@ pub struct PolicySpec {
     pub name: String,
     /// A component. Text (`.wat`) is not taken.
     pub wasm: Vec<u8>,
+    /// How well it is to be compiled.
+    pub effort: Effort,
     /// Another module than this one is refused.
     pub pin: Option<Pin>,
     /// The policy's own configuration, passed to `configure` as it is.
@@ -223,6 +230,7 @@ impl PolicySpec {
         Self {
             name: name.into(),
             wasm,
+            effort: Effort::default(),
             pin: None,
             config_json: "{}".to_owned(),
             grants: Vec::new(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use policy_host::Services;
 use transport::tls::{Identity, TrustRoots};
 
-use super::Failure;
+use super::{Failure, compile};
 use crate::config::{self, Config};
 use crate::limits_store;
 use crate::listener;
@@ -23,7 +23,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let config = config::load(&args.config)?;
+    let mut config = config::load(&args.config)?;
+    config.policy_host.compiler = compile::program();
     let mut policies = None;
     if !args.text_only {
         let mut problems = problems(&config);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Failure;
+use super::{Failure, compile};
 use crate::app::{self, Running};
 use crate::config::{self, Config};
 use crate::reload::Trigger;
@@ -22,7 +22,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let config = config::load(&args.config)?;
+    let mut config = config::load(&args.config)?;
+    config.policy_host.compiler = compile::program();
     telemetry::init_logs(args.log.as_deref())
         .map_err(|error| Failure::new(format!("the log cannot be set up: {error}")))?;
     let metrics = telemetry::install_metrics().map_err(|error| Failure::new(error.to_string()))?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use policy_host::CompilerProgram;
 use tempfile::TempDir;
 use veilgate::app::{self, Running};
 use veilgate::config;
@@ -53,8 +54,13 @@ impl Site {
 
     pub async fn start(dir: TempDir, text: &str) -> Self {
         let metrics = metrics();
-        let config =
+        let mut config =
             config::parse(text, "test.toml", dir.path()).unwrap_or_else(|error| panic!("{error}"));
+        // As the program does.
+        config.policy_host.compiler = Some(CompilerProgram {
+            program: env!("CARGO_BIN_EXE_veilgate").into(),
+            args: vec!["compile".into()],
+        });
         let running = app::start(config, Some(metrics))
             .await
             .unwrap_or_else(|error| panic!("{error}"));

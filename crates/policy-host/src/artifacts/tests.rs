@@ -105,7 +105,7 @@ fn the_seal_covers_the_kind_and_old_temporary_files_go() {
     fs::copy(folder.path().join(module), folder.path().join(component)).unwrap();
     assert!(artifacts.find("component", &digest).is_none());
     let found = artifacts.find("module", &digest).unwrap();
-    assert_eq!(found.bytes(), b"code");
+    assert_eq!(found.code(), b"code");
 
     let left = folder.path().join("tmp-1-1");
     fs::write(&left, b"half").unwrap();

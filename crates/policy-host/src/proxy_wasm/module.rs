@@ -8,6 +8,7 @@ use super::state::VmState;
 use super::{host, wasi};
 use crate::error::LoadError;
 use crate::spec::{InstanceChoice, PolicySpec};
+use crate::tier::Tier;
 
 /// What a filter exports to say which ABI it was built for.
 const MARKER: &str = "proxy_abi_version_";
@@ -20,6 +21,7 @@ const HOOKS: &str =
 pub(crate) struct Filter {
     pub(super) pre: InstancePre<VmState>,
     pub(super) exports: Exports,
+    pub(crate) tier: Tier,
 }
 
 /// Which callbacks there are.
@@ -75,12 +77,13 @@ pub(crate) fn load(compiler: &Compiler, spec: &PolicySpec) -> Result<Filter, Loa
                 .to_owned(),
         });
     }
-    let module = compiler
-        .module(&spec.wasm)
+    let made = compiler
+        .module(&spec.wasm, spec.effort)
         .map_err(|error| LoadError::Compile {
             policy: policy(),
             detail: format!("{error:#}"),
         })?;
+    let module = made.code;
     check_version(&module, spec)?;
     let exports = Exports::of(&module);
     if !exports.any() {
@@ -100,7 +103,11 @@ pub(crate) fn load(compiler: &Compiler, spec: &PolicySpec) -> Result<Filter, Loa
             },
             None => contract(spec, &error),
         })?;
-    Ok(Filter { pre, exports })
+    Ok(Filter {
+        pre,
+        exports,
+        tier: made.tier,
+    })
 }
 
 fn check_version(module: &Module, spec: &PolicySpec) -> Result<(), LoadError> {

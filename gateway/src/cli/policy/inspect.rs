@@ -28,6 +28,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = HostConfig {
         workers: 1,
         max_policies: 1,
+        compiler: crate::cli::compile::program(),
         ..HostConfig::default()
     };
     let limit = config.max_module_bytes;

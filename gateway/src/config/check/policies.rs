@@ -120,6 +120,7 @@ pub(super) fn common(raw: &RawPolicies, fields: &mut Fields<'_>) -> PolicyHostCo
         cache_dir: named.map(|dir| fields.path(dir)),
         cache_bytes,
         watch: raw.watch.unwrap_or(true),
+        compiler: None,
     }
 }
 

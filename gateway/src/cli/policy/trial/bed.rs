@@ -60,6 +60,7 @@ impl Bed {
             clock: clock.clone(),
             artifacts: artifacts(),
             services: services.services(),
+            compiler: crate::cli::compile::program(),
             // Never set aside: a test sees each fault.
             fault_rule: FaultRule {
                 faults: u32::MAX,
