@@ -18,9 +18,9 @@ use wasmtime::component::Component;
 use crate::precompiled::{Believed, Compiled, Fresh};
 use crate::tier::{Tier, compiling_engine};
 
-/// Of one compilation, all its threads together. CPython takes less than a quarter of it.
+/// Of one compilation, all its threads together. CPython takes less than a third of it.
 pub(crate) const MAX_COMPILE_SECONDS: u64 = 120;
-/// Memory of one compilation. CPython takes 450 MiB.
+/// Memory of one compilation. CPython takes 500 MiB.
 pub(crate) const MAX_COMPILE_MEMORY_BYTES: u64 = 2 << 30;
 /// Native code of one module. CPython's is 68 MiB.
 pub(crate) const MAX_CODE_BYTES: u64 = 512 << 20;
