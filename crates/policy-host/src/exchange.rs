@@ -17,6 +17,7 @@ use crate::decision::{Reason, RouteChoice};
 use crate::llm;
 use crate::permits::Permits;
 use crate::proxy_wasm::Pinned;
+use crate::set_fields::SetFields;
 use crate::upstream::UpstreamView;
 
 /// Cache key parts, over all policies of one exchange: enough for tenant, language, device class and the like.
@@ -185,7 +186,7 @@ pub struct Exchange {
     pub cache: CacheDirectives,
     pub reasons: Vec<Reason>,
     /// Fields that policies want on whatever response the client gets; the gateway sets them last.
-    pub response_headers: HeaderMap,
+    pub response_headers: SetFields,
     /// By place in the chain: policies that want no later hook.
     pub(crate) done: Done,
     /// Which policies asked for the bodies.
@@ -205,13 +206,8 @@ impl Exchange {
     }
 
     /// A later policy's field of the same name replaces an earlier one's.
-    pub(crate) fn set_response_headers(&mut self, headers: HeaderMap) {
-        if self.response_headers.is_empty() {
-            self.response_headers = headers;
-        } else {
-            // `extend` replaces by name, and appends what repeats within `headers`.
-            self.response_headers.extend(headers);
-        }
+    pub(crate) fn set_response_headers(&mut self, fields: SetFields) {
+        self.response_headers.replace_with(fields);
     }
 
     pub(crate) fn add_reason(&mut self, policy: &Arc<str>, text: String) {
@@ -247,7 +243,7 @@ impl ExchangeContext {
                 route: None,
                 cache: CacheDirectives::default(),
                 reasons: Vec::new(),
-                response_headers: HeaderMap::new(),
+                response_headers: SetFields::default(),
                 done: Done::default(),
                 bodies: Bodies::default(),
                 llm: llm::Known::default(),

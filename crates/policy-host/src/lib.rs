@@ -40,6 +40,7 @@ mod primitives;
 mod proxy_wasm;
 mod query;
 mod services;
+mod set_fields;
 mod spec;
 mod state;
 mod tick;
@@ -83,6 +84,7 @@ pub use services::{
     CacheControl, Later, OutboundCall, OutboundCalls, OutboundReply, PolicyRecord, PolicyRecords,
     ServiceError, Services,
 };
+pub use set_fields::SetFields;
 pub use spec::{
     DEFAULT_BODY_BYTES, Grant, HostConfig, InstanceChoice, Limits, MAX_BODY_BYTES, OnFault,
     PolicySpec, UnknownGrant,

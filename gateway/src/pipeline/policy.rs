@@ -229,7 +229,7 @@ impl<'e> Stage<'e> {
         }
         if !self.context.response_headers.is_empty() {
             let decided = std::mem::take(&mut self.context.response_headers);
-            self.account.response_headers.extend(decided);
+            self.account.response_headers.replace_with(decided);
         }
     }
 }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use edge_types::{RECEIPT_HEADER, Receipt};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use parking_lot::Mutex;
-use policy_host::Completed;
 use policy_host::llm::UsageScanner;
+use policy_host::{Completed, SetFields};
 
 use super::ending::Kept;
 use super::{Answer, Gateway, Route};
@@ -61,7 +61,7 @@ pub(super) struct Account {
     started: Instant,
     pub summary: Box<Summary>,
     /// Fields that policies want on the response, whatever it will be; `respond::complete` sets them.
-    pub response_headers: HeaderMap,
+    pub response_headers: SetFields,
     request_bytes: ByteCount,
     response_bytes: ByteCount,
     duty: Duty,
@@ -96,7 +96,7 @@ impl Account {
             client,
             started: Instant::now(),
             summary,
-            response_headers: HeaderMap::new(),
+            response_headers: SetFields::default(),
             response_bytes: ByteCount::default(),
             duty: Duty::Nothing,
             closed: false,

@@ -2,13 +2,14 @@
 //! nobody's decision.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::fields;
 use crate::bindings::exports::veilgate::policy::attempt_hook;
 use crate::bindings::veilgate::policy::types;
 use crate::decision::{LocalResponse, RouteChoice};
 use crate::exchange::MAX_REASON_BYTES;
+use crate::set_fields::SetFields;
 
 /// The body of a response that a policy made up: an error page, a challenge.
 pub const MAX_LOCAL_BODY_BYTES: usize = 64 * 1024;
@@ -27,7 +28,7 @@ pub(crate) struct Decided {
     pub(crate) done: bool,
     pub(crate) reason: Option<String>,
     /// Set on the response that the client will get.
-    pub(crate) response_headers: HeaderMap,
+    pub(crate) response_headers: SetFields,
 }
 
 pub(crate) fn decision(decision: types::Decision) -> Result<Decided, &'static str> {
@@ -38,7 +39,7 @@ pub(crate) fn decision(decision: types::Decision) -> Result<Decided, &'static st
         defer: decision.defer,
         done: decision.done,
         reason: decision.reason.map(reason),
-        response_headers: response_headers(&decision.response_headers)?,
+        response_headers: response_headers(decision.response_headers)?,
     })
 }
 
@@ -52,30 +53,42 @@ impl Decided {
             defer: false,
             done: false,
             reason: None,
-            response_headers: HeaderMap::new(),
+            response_headers: SetFields::default(),
         }
     }
 }
 
-fn response_headers(list: &[types::Field]) -> Result<HeaderMap, &'static str> {
-    if list.is_empty() {
-        return Ok(HeaderMap::new());
-    }
+fn response_headers(list: Vec<types::Field>) -> Result<SetFields, &'static str> {
     let malformed =
         "a response header of a decision is malformed, too long, or the gateway's to set";
-    header_map(list, malformed)
+    let mut set = SetFields::with_capacity(list.len());
+    for field in checked(list, malformed)? {
+        let (name, value) = field?;
+        set.push(name, value);
+    }
+    Ok(set)
 }
 
-fn header_map(list: &[types::Field], malformed: &'static str) -> Result<HeaderMap, &'static str> {
-    if list.len() > fields::MAX_FIELDS {
-        return Err("a response must have at most 128 fields");
-    }
-    let mut headers = HeaderMap::with_capacity(list.len());
-    for (name, value) in list {
-        let (name, value) = fields::field(name, value.as_bytes()).ok_or(malformed)?;
+fn header_map(list: Vec<types::Field>, malformed: &'static str) -> Result<HeaderMap, &'static str> {
+    let mut headers = HeaderMap::with_capacity(list.len().min(fields::MAX_FIELDS));
+    for field in checked(list, malformed)? {
+        let (name, value) = field?;
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+type CheckedField = Result<(HeaderName, HeaderValue), &'static str>;
+
+fn checked(
+    list: Vec<types::Field>,
+    malformed: &'static str,
+) -> Result<impl Iterator<Item = CheckedField>, &'static str> {
+    if list.len() > fields::MAX_FIELDS {
+        return Err("a response must have at most 128 fields");
+    }
+    let field = move |(name, value): types::Field| fields::owned(&name, value).ok_or(malformed);
+    Ok(list.into_iter().map(field))
 }
 
 pub(crate) fn local_response(
@@ -89,7 +102,7 @@ pub(crate) fn local_response(
         return Err("a local response's body must be at most 64 KiB");
     }
     let headers = header_map(
-        &response.headers,
+        response.headers,
         "a field of a local response is malformed, too long, or the gateway's to set",
     )?;
     Ok(LocalResponse {

@@ -25,13 +25,20 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
 
 /// The field that a guest may set by this name and value, if any.
 pub(crate) fn field(name: &str, value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
-    let name = HeaderName::from_bytes(name.as_bytes())
+    let value = Some(value).filter(|value| value.len() <= MAX_VALUE_BYTES)?;
+    Some((settable(name)?, HeaderValue::from_bytes(value).ok()?))
+}
+
+/// The same; the value is taken over as it is.
+pub(crate) fn owned(name: &str, value: String) -> Option<(HeaderName, HeaderValue)> {
+    let value = Some(value).filter(|value| value.len() <= MAX_VALUE_BYTES)?;
+    Some((settable(name)?, HeaderValue::try_from(value).ok()?))
+}
+
+fn settable(name: &str) -> Option<HeaderName> {
+    HeaderName::from_bytes(name.as_bytes())
         .ok()
-        .filter(|name| !is_reserved(name))?;
-    let value = HeaderValue::from_bytes(value)
-        .ok()
-        .filter(|value| value.len() <= MAX_VALUE_BYTES)?;
-    Some((name, value))
+        .filter(|name| !is_reserved(name))
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {

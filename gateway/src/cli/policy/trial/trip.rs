@@ -311,7 +311,7 @@ impl Trip<'_> {
     fn seen(self, decision: Decision, mut reply: Reply) -> Seen {
         let done = self.bed.services.take_done();
         let exchange = self.context.into_exchange();
-        reply.headers.extend(exchange.response_headers);
+        exchange.response_headers.put_on(&mut reply.headers);
         Seen {
             decision,
             request: exchange.request,
