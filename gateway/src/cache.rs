@@ -25,6 +25,7 @@ use http::{HeaderMap, Method, Response};
 use http_cache::{CacheStatus, Forward, Override, RequestDirectives, Verdict, bypasses, evaluate};
 
 pub use self::fill::Fill;
+use self::flight::Turn;
 pub use self::flight::Wait;
 use self::key::Keys;
 pub use self::key::Tag;
@@ -148,8 +149,8 @@ impl Cache {
             Verdict::Serve { age, ttl } => Lookup::Serve(serve::stored(request, &stored, age, ttl)),
             Verdict::ServeThenRevalidate { age, ttl } => {
                 let served = serve::stored(request, &stored, age, ttl);
-                match self.store.lead(&keys, now) {
-                    Some(lead) => {
+                match self.store.turn(&keys, true, now) {
+                    Turn::Lead(lead) => {
                         let basis = Some(Basis::new(stored, true));
                         let ticket = Ticket::leading(
                             self,
@@ -163,7 +164,7 @@ impl Cache {
                         Lookup::ServeThenRevalidate(served, ticket)
                     }
                     // Somebody fetches it already.
-                    None => Lookup::Serve(served),
+                    Turn::Wait(_) | Turn::Alone => Lookup::Serve(served),
                 }
             }
             Verdict::Revalidate { why } => {
@@ -193,17 +194,12 @@ impl Cache {
         now: SystemTime,
     ) -> Lookup {
         // A HEAD stores nothing that others could use.
-        let lead = if *request.method == Method::HEAD {
-            None
-        } else {
-            self.store.lead(&keys, now)
+        let may_lead = *request.method != Method::HEAD;
+        let lead = match self.store.turn(&keys, may_lead, now) {
+            Turn::Wait(wait) if patient => return Lookup::Wait(wait),
+            Turn::Lead(lead) => Some(lead),
+            Turn::Wait(_) | Turn::Alone => None,
         };
-        if lead.is_none()
-            && patient
-            && let Some(wait) = self.store.wait(&keys, now)
-        {
-            return Lookup::Wait(wait);
-        }
         Lookup::Forward(Ticket::leading(self, request, keys, basis, why, lead, now))
     }
 

@@ -17,18 +17,30 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// How long a key whose response could not be stored is fetched by everyone for themselves.
 const UNSTORABLE_FOR: Duration = Duration::from_secs(60);
 
-/// So many such keys are remembered; past it the memory starts afresh, which costs one wait for each.
-const MAX_UNSTORABLE: usize = 16 * 1024;
+/// So many such keys are remembered in each part; past it the part's memory starts afresh, which costs one wait for each.
+const MAX_UNSTORABLE: usize = 1024;
 
-#[derive(Clone)]
+/// Parts with a lock of their own: every request that the cache does not answer comes by here. A power of two.
+const PARTS: usize = 16;
+
 pub struct Flights {
-    state: Arc<Mutex<State>>,
+    parts: [Arc<Mutex<State>>; PARTS],
 }
 
 #[derive(Default)]
 struct State {
     leads: HashMap<Key, watch::Receiver<()>, ByHash>,
     unstorable: HashMap<Key, SystemTime, ByHash>,
+}
+
+/// What somebody who misses a key is to do.
+pub enum Turn {
+    /// Fetch it; others wait for that.
+    Lead(Lead),
+    /// Wait for somebody who fetches it.
+    Wait(Wait),
+    /// Fetch it for themselves: nobody does, and others could not use it.
+    Alone,
 }
 
 /// The duty to fetch a key; dropped when that is done or has failed, which lets those who wait go on.
@@ -46,35 +58,38 @@ pub struct Wait {
 impl Flights {
     pub fn new() -> Self {
         Self {
-            state: Arc::default(),
+            parts: Default::default(),
         }
     }
 
-    pub fn lead(&self, key: Key, now: SystemTime) -> Option<Lead> {
-        let mut state = self.state.lock();
-        if state.is_unstorable(&key, now) || state.leads.contains_key(&key) {
-            return None;
+    fn part(&self, key: &Key) -> &Arc<Mutex<State>> {
+        &self.parts[key.spread() % PARTS]
+    }
+
+    /// Whose turn it is to fetch the key.
+    pub fn turn(&self, key: Key, may_lead: bool, now: SystemTime) -> Turn {
+        let part = self.part(&key);
+        let mut state = part.lock();
+        if state.is_unstorable(&key, now) {
+            return Turn::Alone;
+        }
+        if let Some(done) = state.leads.get(&key) {
+            return Turn::Wait(Wait { done: done.clone() });
+        }
+        if !may_lead {
+            return Turn::Alone;
         }
         let (done, waiting) = watch::channel(());
         state.leads.insert(key, waiting);
-        Some(Lead {
+        Turn::Lead(Lead {
             key,
-            state: self.state.clone(),
+            state: part.clone(),
             _done: done,
         })
     }
 
-    pub fn wait(&self, key: Key, now: SystemTime) -> Option<Wait> {
-        let mut state = self.state.lock();
-        if state.is_unstorable(&key, now) {
-            return None;
-        }
-        let done = state.leads.get(&key)?.clone();
-        Some(Wait { done })
-    }
-
     pub fn note_unstorable(&self, key: Key, now: SystemTime) {
-        let mut state = self.state.lock();
+        let mut state = self.part(&key).lock();
         if state.unstorable.len() >= MAX_UNSTORABLE {
             state.unstorable.clear();
         }

@@ -80,6 +80,11 @@ impl UriKey {
 }
 
 impl Key {
+    /// A number for choosing a part.
+    pub fn spread(&self) -> usize {
+        usize::from(self.0[16])
+    }
+
     pub const MIN: Self = Self([0; 32]);
     pub const MAX: Self = Self([0xff; 32]);
 }

@@ -14,7 +14,7 @@ use http_cache::{Meta, Override, VaryKey};
 use metrics::{Counter, Gauge, counter, gauge};
 use parking_lot::{Mutex, RwLock};
 
-use super::flight::{Flights, Lead, Wait};
+use super::flight::{Flights, Turn};
 use super::key::{Keys, Tag, UriKey};
 use super::shard::Shard;
 
@@ -255,14 +255,9 @@ impl Store {
         count
     }
 
-    /// The right to fetch a key on behalf of all who want it, unless somebody has it or nothing is to be gained.
-    pub fn lead(&self, keys: &Keys, now: SystemTime) -> Option<Lead> {
-        self.flights.lead(keys.key, now)
-    }
-
-    /// A place behind whoever fetches the key.
-    pub fn wait(&self, keys: &Keys, now: SystemTime) -> Option<Wait> {
-        self.flights.wait(keys.key, now)
+    /// Whose turn it is to fetch the key.
+    pub fn turn(&self, keys: &Keys, may_lead: bool, now: SystemTime) -> Turn {
+        self.flights.turn(keys.key, may_lead, now)
     }
 
     /// The key's responses are not stored: for a while nobody waits for them.

@@ -114,13 +114,7 @@ impl<'e> Stage<'e> {
 
     /// Response hooks, whatever the response's source. A policy may answer something else instead.
     pub(super) async fn on_response(&mut self, answer: Answer) -> Result<Answer, ProxyError> {
-        if !self
-            .route
-            .chain
-            .policies()
-            .iter()
-            .any(|policy| policy.has_response_hook())
-        {
+        if !self.route.chain.sees_response(&self.context) {
             return Ok(self.filled(answer));
         }
         let Answer {
@@ -207,7 +201,7 @@ impl<'e> Stage<'e> {
 
     /// The header fields to send; they are kept only where somebody may still look at them.
     pub(super) fn take_headers(&mut self, for_the_last_time: bool) -> HeaderMap {
-        if for_the_last_time && self.route.chain.is_empty() && !self.route.may_cache {
+        if for_the_last_time && !self.route.chain.looks_back(&self.context) {
             std::mem::take(&mut self.context.request.headers)
         } else {
             self.context.request.headers.clone()

@@ -107,12 +107,6 @@ impl Chain {
         self.need(exchange.bodies.response)
     }
 
-    /// Whether a policy is to be told of the end: one that has the hook, and did not say that it is done.
-    pub fn tells_the_end(&self, exchange: &ExchangeContext) -> bool {
-        let mut all = self.policies.iter().enumerate();
-        all.any(|(place, policy)| policy.has_complete_hook() && !exchange.done.has(place))
-    }
-
     /// Whether a policy may ask what an LLM's answer cost.
     pub fn asks_llm(&self) -> bool {
         self.policies.iter().any(|policy| policy.asks_llm())

@@ -4,8 +4,37 @@ use super::Chain;
 use crate::bindings::exports::veilgate::policy::complete_hook;
 use crate::decision::Completed;
 use crate::exchange::{ExchangeContext, Phase};
+use crate::hooks::Hook;
 
 impl Chain {
+    /// Whether a policy is still to be called at this hook.
+    fn awaits(&self, hook: Hook, exchange: &ExchangeContext) -> bool {
+        let mut all = self.policies.iter().enumerate();
+        all.any(|(place, policy)| policy.has(hook) && !exchange.done.has(place))
+    }
+
+    /// Whether a policy is to be told of the end: one that has the hook, and did not say that it is done.
+    pub fn tells_the_end(&self, exchange: &ExchangeContext) -> bool {
+        self.awaits(Hook::Complete, exchange)
+    }
+
+    /// Whether a policy is to see the response.
+    pub fn sees_response(&self, exchange: &ExchangeContext) -> bool {
+        self.awaits(Hook::Response, exchange)
+    }
+
+    /// Whether a policy may still look at the request once its head was sent. Filters may, in any callback.
+    pub fn looks_back(&self, exchange: &ExchangeContext) -> bool {
+        const LATER: [Hook; 3] = [Hook::After, Hook::Response, Hook::Complete];
+        let asked = !self.request_need(exchange).is_none();
+        let mut all = self.policies.iter().enumerate();
+        asked
+            || all.any(|(place, policy)| {
+                let later = || LATER.into_iter().any(|hook| policy.has(hook));
+                !exchange.done.has(place) && (policy.is_filter() || later())
+            })
+    }
+
     pub fn has_complete_hook(&self) -> bool {
         self.policies
             .iter()

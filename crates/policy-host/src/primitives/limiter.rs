@@ -1,6 +1,7 @@
 //! One named limiter: a bounded table of keys, sharded, one decision under one lock; and the decision over several at once.
 
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
 use super::key::{KeyHash, KeyHasher};
 use super::rate::{RateSpec, RateState, RateVerdict};
@@ -16,6 +17,9 @@ pub(crate) struct Limiter {
     hasher: KeyHasher,
     shards: Box<[Mutex<KeyTable<RateState>>]>,
 }
+
+/// Most requests are under so many limits; more of them cost an allocation.
+type Few<T> = SmallVec<[T; 4]>;
 
 /// One part of a `take_all`.
 pub(crate) struct Share<'a> {
@@ -116,22 +120,22 @@ pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict>
 
 /// The same, with a verdict for each share. If one is refused, the others say where they stand.
 pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Vec<RateVerdict> {
-    let keys: Vec<KeyHash> = shares
+    let keys: Few<KeyHash> = shares
         .iter()
         .map(|share| share.limiter.hasher.hash(share.key))
         .collect();
     let place = |at: usize| (shares[at].limiter.id, keys[at].shard(SHARDS));
-    let mut order: Vec<usize> = (0..shares.len()).collect();
+    let mut order: Few<usize> = (0..shares.len()).collect();
     order.sort_by_key(|&at| place(at));
     order.dedup_by_key(|at| place(*at));
-    let mut locks: Vec<MutexGuard<'_, KeyTable<RateState>>> = order
+    let mut locks: Few<MutexGuard<'_, KeyTable<RateState>>> = order
         .iter()
         .map(|&at| shares[at].limiter.shards[keys[at].shard(SHARDS)].lock())
         .collect();
     // The place is in `order`: every place of `shares` is.
     let lock_of = |at: usize| order.partition_point(|&other| place(other) < place(at));
 
-    let mut before: Vec<RateState> = Vec::with_capacity(shares.len());
+    let mut before: Few<RateState> = SmallVec::new();
     let mut verdicts: Vec<RateVerdict> = Vec::with_capacity(shares.len());
     for (at, share) in shares.iter().enumerate() {
         let table = &mut locks[lock_of(at)];
