@@ -23,6 +23,13 @@
 //! What holds everywhere: a policy keeps nothing between hooks but its configuration (`&self` says so); what an exchange must
 //! remember goes into its attributes, what outlives it into the host's limiters, breakers and stores. Nothing here imports WASI.
 
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: alloc::Lists = alloc::Lists::new();
+
+#[cfg(any(test, all(target_arch = "wasm32", feature = "allocator")))]
+#[allow(unsafe_code, reason = "an allocator is what hands out memory")]
+mod alloc;
 #[doc(hidden)]
 pub mod bindings;
 #[doc(hidden)]
