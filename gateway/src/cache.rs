@@ -164,7 +164,7 @@ impl Cache {
                         Lookup::ServeThenRevalidate(served, ticket)
                     }
                     // Somebody fetches it already.
-                    Turn::Wait(_) | Turn::Alone => Lookup::Serve(served),
+                    Turn::Wait(_) | Turn::Alone | Turn::Pass => Lookup::Serve(served),
                 }
             }
             Verdict::Revalidate { why } => {
@@ -197,8 +197,12 @@ impl Cache {
         let may_lead = *request.method != Method::HEAD;
         let lead = match self.store.turn(&keys, may_lead, now) {
             Turn::Wait(wait) if patient => return Lookup::Wait(wait),
+            // What is being validated must be told of the answer.
+            Turn::Pass if basis.is_none() => {
+                return Lookup::Forward(Ticket::passing(self, request, why, now));
+            }
             Turn::Lead(lead) => Some(lead),
-            Turn::Wait(_) | Turn::Alone => None,
+            Turn::Wait(_) | Turn::Alone | Turn::Pass => None,
         };
         Lookup::Forward(Ticket::leading(self, request, keys, basis, why, lead, now))
     }

@@ -93,7 +93,7 @@ impl Lists {
 // SAFETY: a block is in one list or with one caller, never both; it has the size of its list, which is at least what was asked for,
 // and the alignment of a chunk. What is not ours by its layout was never ours: the same layout comes back with a block.
 unsafe impl GlobalAlloc for Lists {
-    #[inline]
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(list) = Self::list(layout) else {
             // SAFETY: the caller's promise.
@@ -109,7 +109,7 @@ unsafe impl GlobalAlloc for Lists {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match Self::list(layout) {
             Some(list) => self.push(list, block),
@@ -118,7 +118,7 @@ unsafe impl GlobalAlloc for Lists {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promise: `size` is not zero, and does not overflow with the alignment.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };

@@ -314,11 +314,22 @@ pub fn push_digits(text: &mut String, mut number: u64) {
     // of u64::MAX
     let mut digits = [0u8; 20];
     let mut at = digits.len();
+    // Most fit into 32 bits, where a division by ten is a multiplication.
+    let mut small = loop {
+        match u32::try_from(number) {
+            Ok(small) => break small,
+            Err(_) => {
+                at -= 1;
+                digits[at] = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+    };
     loop {
         at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
+        digits[at] = b'0' + (small % 10) as u8;
+        small /= 10;
+        if small == 0 {
             break;
         }
     }

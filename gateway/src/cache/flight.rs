@@ -1,6 +1,7 @@
 //! Who is fetching what: of all who miss a key at once, one goes upstream, and the others wait for it, once and not for long.
 //!
-//! What turns out not to be storable is remembered for a while, so that requests for it never queue behind each other.
+//! What turns out not to be storable is remembered for a while, so that requests for it never queue behind each other, and cost the
+//! cache next to nothing (Varnish calls it hit-for-pass).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// How long a key whose response could not be stored is fetched by everyone for themselves.
 const UNSTORABLE_FOR: Duration = Duration::from_secs(60);
 
+/// Meanwhile one request in so long is looked at all the same: the origin may have changed its mind. The others pass by.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// So many such keys are remembered in each part; past it the part's memory starts afresh, which costs one wait for each.
 const MAX_UNSTORABLE: usize = 1024;
 
@@ -30,7 +34,12 @@ pub struct Flights {
 #[derive(Default)]
 struct State {
     leads: HashMap<Key, watch::Receiver<()>, ByHash>,
-    unstorable: HashMap<Key, SystemTime, ByHash>,
+    unstorable: HashMap<Key, Unstorable, ByHash>,
+}
+
+struct Unstorable {
+    until: SystemTime,
+    look_again: SystemTime,
 }
 
 /// What somebody who misses a key is to do.
@@ -39,8 +48,10 @@ pub enum Turn {
     Lead(Lead),
     /// Wait for somebody who fetches it.
     Wait(Wait),
-    /// Fetch it for themselves: nobody does, and others could not use it.
+    /// Fetch it for themselves: others could not use it, or could not lately.
     Alone,
+    /// Fetch it as if there were no cache: lately what came could not be stored.
+    Pass,
 }
 
 /// The duty to fetch a key; dropped when that is done or has failed, which lets those who wait go on.
@@ -70,8 +81,8 @@ impl Flights {
     pub fn turn(&self, key: Key, may_lead: bool, now: SystemTime) -> Turn {
         let part = self.part(&key);
         let mut state = part.lock();
-        if state.is_unstorable(&key, now) {
-            return Turn::Alone;
+        if let Some(turn) = state.unstorable_turn(&key, now) {
+            return turn;
         }
         if let Some(done) = state.leads.get(&key) {
             return Turn::Wait(Wait { done: done.clone() });
@@ -93,20 +104,27 @@ impl Flights {
         if state.unstorable.len() >= MAX_UNSTORABLE {
             state.unstorable.clear();
         }
-        state.unstorable.insert(key, now + UNSTORABLE_FOR);
+        let noted = Unstorable {
+            until: now + UNSTORABLE_FOR,
+            look_again: now,
+        };
+        state.unstorable.insert(key, noted);
     }
 }
 
 impl State {
-    fn is_unstorable(&mut self, key: &Key, now: SystemTime) -> bool {
-        match self.unstorable.get(key) {
-            Some(until) if *until > now => true,
-            Some(_) => {
-                self.unstorable.remove(key);
-                false
-            }
-            None => false,
+    /// None: nothing is known against the key.
+    fn unstorable_turn(&mut self, key: &Key, now: SystemTime) -> Option<Turn> {
+        let noted = self.unstorable.get_mut(key)?;
+        if noted.until <= now {
+            self.unstorable.remove(key);
+            return None;
         }
+        if noted.look_again > now {
+            return Some(Turn::Pass);
+        }
+        noted.look_again = now + LOOK_AGAIN;
+        Some(Turn::Alone)
     }
 }
 
@@ -123,5 +141,40 @@ impl Wait {
         match tokio::time::timeout(LONGEST_WAIT, self.done.changed()).await {
             Ok(Ok(()) | Err(_)) | Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(turn: &Turn) -> &'static str {
+        match turn {
+            Turn::Lead(_) => "lead",
+            Turn::Wait(_) => "wait",
+            Turn::Alone => "alone",
+            Turn::Pass => "pass",
+        }
+    }
+
+    #[test]
+    fn what_was_not_storable_passes_but_for_a_look_now_and_then() {
+        let flights = Flights::new();
+        let (key, start) = (Key::MAX, SystemTime::UNIX_EPOCH);
+        let lead = flights.turn(key, true, start);
+        assert_eq!(kind(&lead), "lead");
+        assert_eq!(kind(&flights.turn(key, true, start)), "wait");
+        flights.note_unstorable(key, start);
+        drop(lead);
+        let at = |after: Duration| flights.turn(key, true, start + after);
+        let millis = Duration::from_millis;
+        let turns =
+            [0, 1, 999, 1000, 1001, 30_000, 30_001].map(|ms| kind(&at(millis(ms))).to_owned());
+        assert_eq!(
+            turns,
+            ["alone", "pass", "pass", "alone", "pass", "alone", "pass"]
+        );
+        assert_eq!(kind(&at(UNSTORABLE_FOR)), "lead");
+        assert_eq!(kind(&flights.turn(Key::MIN, false, start)), "alone");
     }
 }

@@ -8,6 +8,8 @@ mod fields;
 mod key;
 pub mod tokens;
 
+use std::cell::RefCell;
+
 use guest_sdk::matching::Match;
 use guest_sdk::settings::{Node, Table, digits};
 use guest_sdk::{ConfigError, Period, RequestView};
@@ -119,6 +121,10 @@ pub struct Plan {
     headers: Headers,
     any_tokens: bool,
     attr: String,
+    /// `RateLimit-Policy` of a request that is under every limit, as most are.
+    policy_of_all: String,
+    /// Where fields are written before their length is known.
+    scratch: RefCell<String>,
 }
 
 impl Plan {
@@ -145,6 +151,12 @@ impl Plan {
             headers: table
                 .read("headers", Headers::read)?
                 .unwrap_or(Headers::Refused),
+            policy_of_all: limits
+                .iter()
+                .map(|limit| limit.policy_item.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+            scratch: RefCell::default(),
             limits,
             gates,
         })

@@ -17,9 +17,6 @@ pub const CROWDED: &str = "rate-limit/in-flight";
 
 /// The problem type of the draft for a quota that is used up.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-/// An item of the fields is seldom longer; a longer one makes the text grow.
-const ITEM_BYTES: usize = 48;
-
 /// On which responses the fields are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Headers {
@@ -74,17 +71,19 @@ impl Plan {
 
     /// `"per-client";q=100;w=60`: the quota and its window in seconds.
     pub fn policy_field(&self, charges: &[Charge]) -> String {
-        let mut field = String::with_capacity(charges.len() * ITEM_BYTES);
-        for (nth, charge) in charges.iter().enumerate() {
-            field.push_str(if nth > 0 { ", " } else { "" });
-            field.push_str(&self.limits[charge.limit].policy_item);
+        if charges.len() == self.limits.len() {
+            return self.policy_of_all.clone();
         }
-        field
+        let items = charges
+            .iter()
+            .map(|charge| self.limits[charge.limit].policy_item.as_str());
+        items.collect::<Vec<_>>().join(", ")
     }
 
     /// `"per-client";r=50;t=30`: what remains, and in how many seconds the quota is whole again.
     pub fn standing_field(&self, charges: &[Charge], verdicts: &[Verdict]) -> String {
-        let mut field = String::with_capacity(charges.len() * ITEM_BYTES);
+        let mut field = self.scratch.borrow_mut();
+        field.clear();
         for (nth, (charge, verdict)) in charges.iter().zip(verdicts).enumerate() {
             field.push_str(if nth > 0 { ", " } else { "" });
             field.push_str(&self.limits[charge.limit].standing_start);
@@ -92,7 +91,8 @@ impl Plan {
             field.push_str(";t=");
             push_digits(&mut field, Period::from_millis(verdict.reset).seconds_up());
         }
-        field
+        // What crosses to the host must have no spare room; made to measure here, it is not copied again there.
+        field.as_str().to_owned()
     }
 }
 
