@@ -12,12 +12,18 @@ impl SetFields {
         Self(Vec::with_capacity(fields))
     }
 
-    pub(crate) fn push(&mut self, name: HeaderName, value: HeaderValue) {
+    pub fn push(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.push((name, value));
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The first value of this name, as text; `name` in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let field = self.0.iter().find(|(known, _)| known == name)?;
+        field.1.to_str().ok()
     }
 
     /// What is said later replaces what was said of the same name before.

@@ -66,7 +66,7 @@ proptest! {
                     let layout = Layout::from_size_align(size, align).expect("a sound layout");
                     // SAFETY: the size is not zero.
                     let at = unsafe { lists.alloc(layout) };
-                    prop_assert!(!at.is_null() && at.addr() % align == 0);
+                    prop_assert!(!at.is_null() && at.addr().is_multiple_of(align));
                     let block = Block { at, layout, mark: nth as u8 };
                     block.fill();
                     live.push(block);
@@ -84,7 +84,7 @@ proptest! {
                     // SAFETY: it is live, this is its layout, and the size is not zero.
                     block.at = unsafe { lists.realloc(block.at, block.layout, size) };
                     block.layout = Layout::from_size_align(size, block.layout.align()).expect("a sound layout");
-                    prop_assert!(block.at.addr() % block.layout.align() == 0 && block.holds(kept));
+                    prop_assert!(block.at.addr().is_multiple_of(block.layout.align()) && block.holds(kept));
                     block.fill();
                 }
                 Step::Free { .. } | Step::Realloc { .. } => {}

@@ -55,7 +55,7 @@ fn give_reason(exchange: &mut ExchangeContext, policy: &Arc<str>, text: &str) {
 fn answer_with(exchange: &mut ExchangeContext, name: &'static str, value: String) {
     if let Ok(value) = HeaderValue::try_from(value) {
         let name = HeaderName::from_static(name);
-        exchange.response_headers.insert(name, value);
+        exchange.response_headers.push(name, value);
     }
 }
 
