@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use policy_host::Reason;
 
 use crate::error::Kind;
 
@@ -262,7 +263,7 @@ pub struct Summary {
     pub response_bytes: u64,
     pub error: Option<Kind>,
     pub ending: Ending,
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
     pub tenant: Option<String>,
 }
 

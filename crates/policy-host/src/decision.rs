@@ -144,3 +144,9 @@ pub struct Reason {
     pub policy: Arc<str>,
     pub text: String,
 }
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.policy, self.text)
+    }
+}

@@ -38,17 +38,13 @@ impl SetFields {
     }
 
     /// Puts them in place of the fields of these names.
-    pub fn put_on(&self, headers: &mut HeaderMap) {
-        for (at, (name, value)) in self.0.iter().enumerate() {
-            let repeats = self.0[..at].iter().any(|(earlier, _)| earlier == name);
-            // Where the map is full there is no room for more than it has: what it has stays.
-            let _ = if repeats {
-                headers.try_append(name, value.clone())
-            } else {
-                headers
-                    .try_insert(name, value.clone())
-                    .map(|old| old.is_some())
-            };
+    pub fn put_on(self, headers: &mut HeaderMap) {
+        for (name, _) in &self.0 {
+            headers.remove(name);
+        }
+        for (name, value) in self.0 {
+            // A map that is full stays as it is: a response has far fewer fields than it has room for.
+            let _ = headers.try_append(name, value);
         }
     }
 }

@@ -215,12 +215,8 @@ impl<'e> Stage<'e> {
     }
 
     pub(super) fn note_decisions(&mut self) {
-        for reason in self.context.reasons.drain(..) {
-            self.account
-                .summary
-                .reasons
-                .push(format!("{}: {}", reason.policy, reason.text));
-        }
+        let reasons = &mut self.account.summary.reasons;
+        reasons.append(&mut self.context.reasons);
         if !self.context.response_headers.is_empty() {
             let decided = std::mem::take(&mut self.context.response_headers);
             self.account.response_headers.replace_with(decided);

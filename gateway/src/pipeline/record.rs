@@ -112,6 +112,14 @@ impl Account {
         self.kept = kept;
     }
 
+    /// What policies want on the response. An answer that may yet be replaced, if it cannot be recorded, leaves them for the next.
+    pub(super) fn decided_fields(&mut self) -> SetFields {
+        match self.duty {
+            Duty::BeforeHead => self.response_headers.clone(),
+            Duty::Nothing | Duty::AtEnd => std::mem::take(&mut self.response_headers),
+        }
+    }
+
     pub(super) fn started(&self) -> Instant {
         self.started
     }

@@ -88,8 +88,7 @@ pub(super) fn complete(
         answer.source == Source::Local && answer.response.headers().contains_key(CONNECTION);
     let headers = answer.response.headers_mut();
     strip_hop_by_hop(headers);
-    // An answer that could not be recorded is completed a second time, with the same fields.
-    account.response_headers.put_on(headers);
+    account.decided_fields().put_on(headers);
     headers.insert(X_REQUEST_ID, account.id_header());
     if let Some(alt_svc) = &client.alt_svc
         && gateway.is_ready()

@@ -1,6 +1,7 @@
 //! One exchange as a JSON object: the line of the access log, and the body of the record in the outbox.
 
-use serde::Serialize;
+use policy_host::Reason;
+use serde::{Serialize, Serializer};
 
 use crate::exchange::Summary;
 
@@ -34,7 +35,8 @@ pub struct ExchangeLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
     end: &'static str,
-    reasons: &'a [String],
+    #[serde(serialize_with = "in_words")]
+    reasons: &'a [Reason],
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +85,11 @@ impl<'a> ExchangeLine<'a> {
     pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(self)
     }
+}
+
+/// Put into words here, for the one who reads them: most exchanges are not logged.
+fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(reasons.iter().map(Reason::to_string))
 }
 
 fn micros(duration: std::time::Duration) -> u64 {

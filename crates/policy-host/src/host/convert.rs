@@ -125,12 +125,12 @@ pub(crate) fn route_choice(choice: types::RouteChoice) -> Result<RouteChoice, &'
 }
 
 /// Cut to its limit: a label that is too long is no reason to stop an exchange.
-fn reason(text: String) -> String {
-    let end = text.floor_char_boundary(MAX_REASON_BYTES);
-    text[..end]
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+fn reason(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.replace(char::is_control, " ")
 }
 
 pub(crate) enum BeforeChoice {

@@ -29,7 +29,10 @@ fn summary(n: u64) -> Summary {
         response_bytes: 1024,
         error: None,
         ending: Ending::Complete,
-        reasons: vec!["ok".to_owned()],
+        reasons: vec![policy_host::Reason {
+            policy: Arc::from("limit"),
+            text: "ok".to_owned(),
+        }],
         tenant: None,
     }
 }
@@ -85,7 +88,7 @@ fn every_exchange_is_one_line_with_the_agreed_fields() {
         "v": 1, "id": "00000000000000000000000000000000", "t_ms": 1_800_000_000_000_u64, "route": "api", "method": "GET",
         "host": "a.test", "path": "/x\"\n", "status": 200, "proto": "h3", "source": "upstream", "upstream": "app",
         "endpoint": "127.0.0.1:9", "attempts": 1, "cache": "uri-miss", "dur_us": 1500, "head_us": 900, "req_bytes": 3,
-        "resp_bytes": 1024, "end": "complete", "reasons": ["ok"], "client": "127.0.0.1:4000",
+        "resp_bytes": 1024, "end": "complete", "reasons": ["limit: ok"], "client": "127.0.0.1:4000",
     });
     assert_eq!(lines[0], expected);
     assert_eq!(lines[1000]["error"], "dns_error");
