@@ -1,4 +1,5 @@
-//! Requests through a whole gateway process: requests/s, CPU per request and latency, with no policy and with all four.
+//! Requests through a whole gateway process: requests/s, CPU per request and latency, with no policy and with all four. These twice:
+//! as their settings are by default, and with the RateLimit fields on every response, which cost the protocols more than the policy.
 
 use examples::client::{Error, Version};
 
@@ -14,29 +15,33 @@ pub async fn run(context: &Context) -> Result<Vec<Row>, Error> {
     let folder = tempfile::tempdir()?;
     let (_origin, address) = gateway::start_origin(context, folder.path()).await?;
     let plain = gateway::start(context, &folder.path().join("plain"), address, "", "[]").await?;
-    let policies = policies(context);
+    let telling = policies(context);
+    let by_default = telling.replace("headers = \"always\"", "headers = \"refused\"");
     let chain = r#"["rate-limit", "routing", "caching", "circuit-breaker"]"#;
-    let four = gateway::start(
-        context,
-        &folder.path().join("four"),
-        address,
-        &policies,
-        chain,
-    )
-    .await?;
+    let start = async |name: &str, policies: &str| {
+        gateway::start(context, &folder.path().join(name), address, policies, chain).await
+    };
+    let four = start("four", &by_default).await?;
+    let fields = start("fields", &telling).await?;
     let mut rows = Vec::new();
     for version in Version::ALL {
         context.say(&format!(
             "http: {version}, {} requests at once, in turns",
             load::IN_FLIGHT
         ));
-        let sides = [plain.side(), four.side()];
+        let sides = [plain.side(), four.side(), fields.side()];
         let sums = turns::compare(&sides, version, PATH, TURNS).await?;
         push(&mut rows, &format!("{version}, no policy"), &sums[0], None);
         push(
             &mut rows,
             &format!("{version}, four policies"),
             &sums[1],
+            Some(&sums[0]),
+        );
+        push(
+            &mut rows,
+            &format!("{version}, four policies, RateLimit fields"),
+            &sums[2],
             Some(&sums[0]),
         );
     }
