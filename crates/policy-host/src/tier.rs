@@ -8,7 +8,7 @@ use crate::engine::engine_config;
 /// Of a module's machine code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// Made in less than half the time, as a stopgap. Calls take about twice as long.
+    /// Made in less than half the time, as a stopgap: calls take longer.
     Quick,
     Optimised,
 }
