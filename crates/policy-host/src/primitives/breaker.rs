@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::circuit::{Admission, Circuit, CircuitSpec, CircuitState, Settlement};
 
@@ -14,7 +14,14 @@ pub const MAX_BREAKER_KEY_BYTES: usize = 256;
 
 pub(crate) struct Breaker {
     spec: CircuitSpec,
-    circuits: Mutex<HashMap<Box<str>, Circuit>>,
+    /// Written only when a key is new: workers meet at a key's own lock, if at all.
+    circuits: RwLock<HashMap<Box<str>, Arc<Keyed>>>,
+}
+
+/// The circuit of one key.
+struct Keyed {
+    key: Box<str>,
+    circuit: Mutex<Circuit>,
 }
 
 /// A breaker as the metrics and the admin page show it.
@@ -43,7 +50,7 @@ impl Breaker {
     pub(crate) fn new(spec: CircuitSpec) -> Self {
         Self {
             spec,
-            circuits: Mutex::default(),
+            circuits: RwLock::default(),
         }
     }
 
@@ -53,66 +60,79 @@ impl Breaker {
 
     /// A permit comes with `Pass` and `Probe`, but not when there are too many keys to count.
     pub(crate) fn admit(self: &Arc<Self>, key: &str, now_ns: u64) -> (Admission, Option<Permit>) {
-        let mut circuits = self.circuits.lock();
-        if !circuits.contains_key(key) {
-            if circuits.len() >= MAX_BREAKER_KEYS {
-                circuits.retain(|_, circuit| !circuit.is_idle(&self.spec, now_ns));
-            }
-            if circuits.len() >= MAX_BREAKER_KEYS || key.len() > MAX_BREAKER_KEY_BYTES {
-                return (Admission::Pass, None);
-            }
-            circuits.insert(key.into(), Circuit::new());
-        }
-        let Some(circuit) = circuits.get_mut(key) else {
+        let Some(keyed) = self.find(key).or_else(|| self.make(key, now_ns)) else {
             return (Admission::Pass, None);
         };
+        let mut circuit = keyed.circuit.lock();
         let admission = circuit.admit(&self.spec, now_ns);
+        let generation = circuit.generation();
+        drop(circuit);
         let permit = match admission {
             Admission::Refuse { .. } => None,
             Admission::Pass | Admission::Probe => Some(Permit {
                 breaker: self.clone(),
-                key: key.into(),
-                generation: circuit.generation(),
+                keyed,
+                generation,
                 open: true,
             }),
         };
         (admission, permit)
     }
 
+    fn find(&self, key: &str) -> Option<Arc<Keyed>> {
+        self.circuits.read().get(key).cloned()
+    }
+
+    /// None: there are too many keys, or it is too long for one.
+    fn make(&self, key: &str, now_ns: u64) -> Option<Arc<Keyed>> {
+        let mut circuits = self.circuits.write();
+        if circuits.len() >= MAX_BREAKER_KEYS {
+            // What a permit still holds is in use, whatever it says.
+            circuits.retain(|_, keyed| {
+                Arc::strong_count(keyed) > 1 || !keyed.circuit.lock().is_idle(&self.spec, now_ns)
+            });
+        }
+        if circuits.len() >= MAX_BREAKER_KEYS || key.len() > MAX_BREAKER_KEY_BYTES {
+            return circuits.get(key).cloned();
+        }
+        let made = || {
+            Arc::new(Keyed {
+                key: key.into(),
+                circuit: Mutex::new(Circuit::new()),
+            })
+        };
+        Some(circuits.entry(key.into()).or_insert_with(made).clone())
+    }
+
     /// What `admit` would say, taking nothing.
     pub(crate) fn would_admit(&self, key: &str, now_ns: u64) -> Admission {
-        self.circuits
-            .lock()
-            .get(key)
-            .map_or(Admission::Pass, |circuit| {
-                circuit.would_admit(&self.spec, now_ns)
-            })
+        self.find(key).map_or(Admission::Pass, |keyed| {
+            keyed.circuit.lock().would_admit(&self.spec, now_ns)
+        })
     }
 
     pub(crate) fn state(&self, key: &str, now_ns: u64) -> CircuitState {
-        self.circuits
-            .lock()
-            .get(key)
-            .map_or(CircuitState::Closed, |circuit| circuit.state(now_ns))
+        self.find(key).map_or(CircuitState::Closed, |keyed| {
+            keyed.circuit.lock().state(now_ns)
+        })
     }
 
     pub(crate) fn force(&self, key: &str, state: CircuitState, for_ms: u64, now_ns: u64) {
-        let mut circuits = self.circuits.lock();
-        if let Some(circuit) = circuits.get_mut(key) {
-            circuit.force(&self.spec, state, for_ms, now_ns);
-        } else if circuits.len() < MAX_BREAKER_KEYS && key.len() <= MAX_BREAKER_KEY_BYTES {
-            let mut circuit = Circuit::new();
-            circuit.force(&self.spec, state, for_ms, now_ns);
-            circuits.insert(key.into(), circuit);
+        if let Some(keyed) = self.find(key).or_else(|| self.make(key, now_ns)) {
+            keyed
+                .circuit
+                .lock()
+                .force(&self.spec, state, for_ms, now_ns);
         }
     }
 
     pub(crate) fn snapshot(&self, now_ns: u64) -> Vec<KeySnapshot> {
         let mut keys: Vec<KeySnapshot> = self
             .circuits
-            .lock()
+            .read()
             .iter()
-            .map(|(key, circuit)| {
+            .map(|(key, keyed)| {
+                let circuit = keyed.circuit.lock();
                 let (calls, failures, slow) = circuit.counts(&self.spec, now_ns);
                 KeySnapshot {
                     key: key.to_string(),
@@ -128,41 +148,33 @@ impl Breaker {
         keys.sort_by(|a, b| a.key.cmp(&b.key));
         keys
     }
-
-    fn with_circuit(&self, key: &str, change: impl FnOnce(&CircuitSpec, &mut Circuit)) {
-        if let Some(circuit) = self.circuits.lock().get_mut(key) {
-            change(&self.spec, circuit);
-        }
-    }
 }
 
 /// Leave to make one call. Settled with its result, or dropped: then it goes back uncounted.
 #[must_use]
 pub(crate) struct Permit {
     breaker: Arc<Breaker>,
-    key: Box<str>,
+    keyed: Arc<Keyed>,
     generation: u64,
     open: bool,
 }
 
 impl Permit {
     pub(crate) fn is_of(&self, breaker: &Breaker, key: &str) -> bool {
-        std::ptr::eq(Arc::as_ptr(&self.breaker), breaker) && *self.key == *key
+        std::ptr::eq(Arc::as_ptr(&self.breaker), breaker) && *self.keyed.key == *key
     }
 
     pub(crate) fn settle(mut self, call: Settlement, now_ns: u64) {
         self.open = false;
-        self.breaker.with_circuit(&self.key, |spec, circuit| {
-            circuit.settle(spec, self.generation, call, now_ns)
-        });
+        let mut circuit = self.keyed.circuit.lock();
+        circuit.settle(&self.breaker.spec, self.generation, call, now_ns);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.open {
-            self.breaker
-                .with_circuit(&self.key, |_, circuit| circuit.abandon(self.generation));
+            self.keyed.circuit.lock().abandon(self.generation);
         }
     }
 }
