@@ -8,7 +8,7 @@ use super::limits::{LimiterHandle, check_shares, verdict};
 use crate::bindings::veilgate::policy::limits::{Share, Verdict};
 use crate::error::HostRefusal;
 use crate::limit_store::{LimitAnswer, LimitEntry, LimitStep, WithoutStore};
-use crate::primitives::{RateVerdict, shared, take_each};
+use crate::primitives::{RateVerdict, shared, take_each, tightest};
 use crate::services::Later;
 use crate::state::{HostState, unknown_handle};
 use crate::waits::spend;
@@ -134,10 +134,10 @@ async fn settle(
 }
 
 fn the_tightest(verdicts: &[Verdict]) -> wasmtime::Result<Verdict> {
-    let refused = verdicts.iter().find(|verdict| !verdict.allowed);
-    let tightest = || verdicts.iter().min_by_key(|verdict| verdict.remaining);
-    let found = refused.or_else(tightest).copied();
-    found.ok_or_else(|| HostRefusal("take-all of nothing").into())
+    let found = tightest(verdicts, |verdict| (verdict.allowed, verdict.remaining));
+    found
+        .copied()
+        .ok_or_else(|| HostRefusal("take-all of nothing").into())
 }
 
 /// What is told without having asked anyone.

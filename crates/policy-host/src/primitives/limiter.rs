@@ -113,9 +113,15 @@ impl Limiter {
 /// The verdict is the tightest. None if `shares` is empty.
 pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict> {
     let verdicts = take_each(shares, now_ns);
-    let refused = verdicts.iter().find(|verdict| !verdict.allowed);
-    let tightest = || verdicts.iter().min_by_key(|verdict| verdict.remaining);
-    refused.or_else(tightest).copied()
+    tightest(&verdicts, |verdict| (verdict.allowed, verdict.remaining)).copied()
+}
+
+/// Which of several verdicts stands for all: a refusal, else the one with least left. `stands` is whether it is allowed, and what
+/// remains. None if there are none.
+pub(crate) fn tightest<V>(verdicts: &[V], stands: impl Fn(&V) -> (bool, u64)) -> Option<&V> {
+    let refused = verdicts.iter().find(|verdict| !stands(verdict).0);
+    let least = || verdicts.iter().min_by_key(|verdict| stands(verdict).1);
+    refused.or_else(least)
 }
 
 /// The same, with a verdict for each share. If one is refused, the others say where they stand.

@@ -36,12 +36,7 @@ impl StoredName {
     /// Whatever a caller is called, its key is short, and does not tell what it is called.
     pub(crate) fn key(&self, caller: &str) -> String {
         let hash = self.hasher.clone().update(caller.as_bytes()).finalize();
-        let mut key = self.readable.clone();
-        for byte in &hash.as_bytes()[..HASH_BYTES] {
-            key.push(hex_digit(byte >> 4));
-            key.push(hex_digit(byte & 15));
-        }
-        key
+        [&self.readable, &hash.to_hex()[..2 * HASH_BYTES]].concat()
     }
 }
 
@@ -53,10 +48,6 @@ fn readable(scope: &str, name: &str) -> String {
     let parts = scope.chars().map(plain).chain([':']);
     let readable = parts.chain(name.chars().map(plain));
     readable.take(MAX_READABLE_BYTES).chain([':']).collect()
-}
-
-fn hex_digit(value: u8) -> char {
-    char::from_digit(u32::from(value), 16).unwrap_or('0')
 }
 
 impl RateSpec {
