@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::filter::{FUNCTIONS, MALLOC, Texts, bare, filter, on_request, on_response};
 use common::lines::Lines;
-use common::{Bench, exchange, granted, now};
-use http::{HeaderMap, StatusCode};
+use common::{Bench, exchange, granted, now, respond};
+use http::HeaderMap;
 use policy_host::{
     Cause, Chain, Completed, ExchangeContext, FaultKind, InstanceChoice, LoadError, OnFault,
-    Outcome, Passed, Policy, PolicySpec, ResponseParts, Source,
+    Outcome, Passed, Policy, PolicySpec,
 };
 
 fn faults(policy: &Policy) -> Vec<(FaultKind, u64)> {
@@ -21,14 +21,6 @@ fn faults(policy: &Policy) -> Vec<(FaultKind, u64)> {
 
 fn load(bench: &Bench, wasm: Vec<u8>) -> Arc<Policy> {
     bench.load(granted("p", wasm, OnFault::Deny)).unwrap()
-}
-
-fn respond(exchange: &mut ExchangeContext) {
-    exchange.response = Some(ResponseParts {
-        status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        source: Source::Upstream,
-    });
 }
 
 /// A request on a module whose `$expect`s all hold.

@@ -4,11 +4,9 @@ mod common;
 
 use bytes::Bytes;
 use common::filter::{Texts, filter, on_request, on_response};
-use common::{Bench, exchange, granted};
-use http::{HeaderMap, StatusCode};
-use policy_host::{
-    Chain, ExchangeContext, OnFault, Outcome, Passed, Policy, PolicySpec, ResponseParts, Source,
-};
+use common::{Bench, exchange, granted, respond};
+use http::HeaderMap;
+use policy_host::{Chain, ExchangeContext, OnFault, Outcome, Passed, Policy, PolicySpec, Source};
 
 fn chain(wasm: Vec<u8>, config: &str) -> Chain {
     let bench = Bench::with_workers(1);
@@ -23,14 +21,6 @@ fn no_faults(chain: &Chain) {
     let policy: &Policy = &chain.policies()[0];
     let faults = policy.stats().faults;
     assert!(faults.iter().all(|(_, count)| *count == 0), "{faults:?}");
-}
-
-fn respond(exchange: &mut ExchangeContext) {
-    exchange.response = Some(ResponseParts {
-        status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        source: Source::Upstream,
-    });
 }
 
 /// Answers 451 once it sees an `x` at the beginning of what it has of a body, and holds everything back until the end of the stream.

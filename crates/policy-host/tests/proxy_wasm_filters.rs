@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::lines::Lines;
-use common::{Bench, exchange};
+use common::{Bench, exchange, respond};
 use http::{HeaderMap, StatusCode};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, SharedString, Unit};
 use policy_host::{
     Chain, Completed, ExchangeContext, Later, OnFault, OutboundCall, OutboundCalls, OutboundReply,
-    Outcome, Passed, Policy, PolicySpec, ResponseParts, ServiceError, Source,
+    Outcome, Passed, Policy, PolicySpec, ServiceError,
 };
 
 /// Where `cargo xtask filters` put them.
@@ -43,14 +43,6 @@ fn at(path: &str) -> ExchangeContext {
     let mut exchange = exchange(&[("x-one", "1")]);
     exchange.request.path_and_query = path.to_owned();
     exchange
-}
-
-fn respond(exchange: &mut ExchangeContext) {
-    exchange.response = Some(ResponseParts {
-        status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        source: Source::Upstream,
-    });
 }
 
 /// Every version of the ABI that Rust filters in the wild were built for.

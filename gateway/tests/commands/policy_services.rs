@@ -3,23 +3,8 @@
 
 use serde_json::Value;
 
-use crate::guests::component;
+use crate::guests::roomy as guest;
 use crate::site::{Folder, Said};
-
-/// A component with room for what it is passed: from 65536 on, afresh after `$reset`. Address 4096 is an answer that says nothing.
-fn guest(world: &str, imports: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        "(module {imports} (memory (export \"memory\") 2)
-           (global $next (mut i32) (i32.const 65536))
-           (func $reset (global.set $next (i32.const 65536)))
-           (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (local $at i32)
-             (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-             (global.set $next (i32.add (local.get $at) (local.get 3)))
-             (local.get $at))
-           {body})"
-    );
-    component(&text, world)
-}
 
 /// Posts `key` to `/check` of the upstream `auth`. After a 200 it leaves a record and goes on; else it answers with the reply's status, or
 /// with 500 and the number of the error, the record's too.

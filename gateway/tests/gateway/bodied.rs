@@ -2,27 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::guests::component;
+use crate::guests::roomy as guest;
 use crate::site::Site;
 
 pub const WHOLE: u8 = 1;
 pub const WATCH: u8 = 2;
-
-/// A component of a world with these exports and imports. What the host passes in goes to 65536 and on, afresh after `$reset`; address
-/// 4096 is never written: an empty decision, `keep`, `none`.
-pub fn guest(world: &str, imports: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        "(module {imports} (memory (export \"memory\") 4)
-           (global $next (mut i32) (i32.const 65536))
-           (func $reset (global.set $next (i32.const 65536)))
-           (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (local $at i32)
-             (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-             (global.set $next (i32.add (local.get $at) (local.get 3)))
-             (local.get $at))
-           {body})"
-    );
-    component(&text, world)
-}
 
 /// Asks for the request's and the response's body, and puts its letter after what it is given. By the first byte it is given, it does
 /// something else: `t` traps; of pieces, `d` is dropped, `x` aborts, `k` is kept.

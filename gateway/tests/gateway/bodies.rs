@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 use transport::tls::Protocol;
 use veilgate::body::{Body, BodyError};
 
-use crate::bodied::{WATCH, WHOLE, encrypted, guest, letter, site};
+use crate::bodied::{WATCH, WHOLE, encrypted, letter, site};
 use crate::client::{Connection, Reply, raw};
+use crate::guests::roomy as guest;
 use crate::origin::Origin;
 use crate::site::{PATIENCE, Site};
 
@@ -26,6 +27,18 @@ async fn post(site: &Site, path: &str, body: &'static str) -> Reply {
 }
 
 pub type Pieces = mpsc::Sender<Result<&'static str, BodyError>>;
+
+/// An upload whose second piece a policy breaks off before anything of the response is there: a 403.
+pub async fn broken_off_early(site: &Site) {
+    let (sender, body) = pieces();
+    sender.send(Ok("1")).await.expect("room");
+    sender.send(Ok("x")).await.expect("room");
+    let mut connection = Connection::plain(site.addr).await;
+    let refused = connection
+        .send(request(Method::POST, "/upload", body))
+        .await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}
 
 /// A body that comes piece by piece.
 pub fn pieces() -> (Pieces, Body) {
@@ -168,14 +181,7 @@ async fn pieces_of_a_request_are_changed_dropped_and_broken_off_on_their_way() {
         post(&site, "/silent", "x").await.status,
         StatusCode::FORBIDDEN
     );
-    let (sender, body) = pieces();
-    sender.send(Ok("1")).await.expect("room");
-    sender.send(Ok("x")).await.expect("room");
-    let mut connection = Connection::plain(site.addr).await;
-    let refused = connection
-        .send(request(Method::POST, "/upload", body))
-        .await;
-    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    broken_off_early(&site).await;
     site.stop().await;
 }
 

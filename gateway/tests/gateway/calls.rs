@@ -3,9 +3,10 @@
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 
-use crate::bodied::{guest, site};
-use crate::bodies::{pieces, request};
+use crate::bodied::site;
+use crate::bodies::{broken_off_early, pieces, request};
 use crate::client::{Connection, fetch};
+use crate::guests::roomy as guest;
 use crate::origin::Origin;
 use crate::records::{OUTBOX, records};
 use crate::site::PATIENCE;
@@ -144,14 +145,7 @@ async fn a_policy_that_waits_watches_bodies_on_their_way() {
     // Each piece once on either way, and the request itself.
     assert_eq!(origin.requests(), 7);
 
-    let (sender, body) = pieces();
-    sender.send(Ok("1")).await.expect("room");
-    sender.send(Ok("x")).await.expect("room");
-    let mut connection = Connection::plain(site.addr).await;
-    let refused = connection
-        .send(request(Method::POST, "/upload", body))
-        .await;
-    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    broken_off_early(&site).await;
     site.stop().await;
 }
 

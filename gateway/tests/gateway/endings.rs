@@ -4,8 +4,9 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use veilgate::body::Body;
 
-use crate::bodied::{guest, site};
+use crate::bodied::site;
 use crate::client::{Connection, fetch};
+use crate::guests::roomy as guest;
 use crate::origin::Origin;
 use crate::site::{Site, until};
 

@@ -21,6 +21,22 @@ pub fn guest(world: &str, imports: &str, body: &str) -> Vec<u8> {
     component(&text, world)
 }
 
+/// A component of a world with these exports and imports. What the host passes in goes to 65536 and on, afresh after `$reset`; address
+/// 4096 is never written: an empty decision, `keep`, `none`.
+pub fn roomy(world: &str, imports: &str, body: &str) -> Vec<u8> {
+    let text = format!(
+        "(module {imports} (memory (export \"memory\") 4)
+           (global $next (mut i32) (i32.const 65536))
+           (func $reset (global.set $next (i32.const 65536)))
+           (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) (local $at i32)
+             (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+             (global.set $next (i32.add (local.get $at) (local.get 3)))
+             (local.get $at))
+           {body})"
+    );
+    component(&text, world)
+}
+
 /// The core module in `text`, wrapped as a component of a world with these imports and exports.
 pub fn component(text: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
