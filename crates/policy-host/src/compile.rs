@@ -87,6 +87,11 @@ impl Compiler {
             .map(|(found, _)| found)
     }
 
+    /// Whether this core module is among those that are remembered.
+    pub(crate) fn knows_module(&self, wasm: &[u8]) -> bool {
+        self.modules.recall(&Digest::of(wasm)).is_some()
+    }
+
     /// Makes optimised code of it, where only quick code is there, and remembers that. It stands back while others want the processor.
     pub(crate) fn optimise(&self, wasm: &[u8], is_component: bool) -> wasmtime::Result<()> {
         match is_component {

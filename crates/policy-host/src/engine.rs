@@ -10,18 +10,19 @@ use crate::artifacts::Artifacts;
 use crate::canary::Canary;
 use crate::chain::Chain;
 use crate::compile::Compiler;
+use crate::direct;
 use crate::error::{HostError, LoadError};
 use crate::host;
 use crate::instance::{Allowance, TICKS_UNTIL_YIELD};
 use crate::maker::Maker;
-use crate::module;
+use crate::module::{self, Linkers};
 use crate::policy::{Kind, Parts, Policy};
 use crate::primitives::{PrimitiveCaps, Primitives};
 use crate::proxy_wasm::{self, Plugin};
 use crate::services::Services;
 use crate::spec::{Grant, HostConfig, OnFault, PolicySpec};
 use crate::state::{
-    CORE_INSTANCES_PER_COMPONENT, HostState, MAX_TABLE_ELEMENTS, MEMORIES_PER_COMPONENT, Shared,
+    CORE_INSTANCES_PER_COMPONENT, MAX_TABLE_ELEMENTS, MEMORIES_PER_COMPONENT, Shared,
     TABLES_PER_COMPONENT,
 };
 use crate::ticker::Ticker;
@@ -43,7 +44,7 @@ enum Code {
 
 pub struct PolicyHost {
     compiler: Compiler,
-    basics: Linker<HostState>,
+    linkers: Linkers,
     ticker: Ticker,
     config: HostConfig,
 }
@@ -54,6 +55,8 @@ impl PolicyHost {
         let engine = pooling_or_not(&config).map_err(failed)?;
         let mut basics = Linker::new(&engine);
         host::link_basics(&mut basics).map_err(failed)?;
+        let direct = config.direct.then(|| direct::Host::new(&engine));
+        let direct = direct.transpose().map_err(failed)?;
         let ticker = Ticker::start(&engine, config.tick).map_err(HostError::Ticker)?;
         let artifacts = config.artifacts.as_ref().and_then(|dir| {
             Artifacts::open(dir, &engine)
@@ -69,7 +72,7 @@ impl PolicyHost {
                 artifacts,
                 config.compiler.clone(),
             ),
-            basics,
+            linkers: Linkers { basics, direct },
             ticker,
             config,
         })
@@ -82,9 +85,13 @@ impl PolicyHost {
     /// Makes better code of a module that was loaded with `Effort::Soon`, and stores it: the next `load` has it. Takes up to minutes.
     /// An error says why there will be none.
     pub fn optimise(&self, wasm: &[u8]) -> Result<(), String> {
-        self.compiler
-            .optimise(wasm, !module::is_core_module(wasm))
-            .map_err(|error| format!("{error:#}"))
+        let directly = direct::Core::of(wasm).ok();
+        let known = directly.filter(|core| self.compiler.knows_module(core.module));
+        let done = match known {
+            Some(core) => self.compiler.optimise(core.module, false),
+            None => self.compiler.optimise(wasm, !module::is_core_module(wasm)),
+        };
+        done.map_err(|error| format!("{error:#}"))
     }
 
     /// Loads it with state of its own and without services, and has it pass the canary. Nothing of it is left but the compiled module,
@@ -155,7 +162,7 @@ impl PolicyHost {
             }
             Code::Filter(proxy_wasm::load(&self.compiler, &spec)?)
         } else {
-            Code::Component(module::load(&self.compiler, &self.basics, &spec)?)
+            Code::Component(module::load(&self.compiler, &self.linkers, &spec)?)
         };
         let tier = match &code {
             Code::Component(module) => module.tier,

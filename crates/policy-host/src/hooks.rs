@@ -8,6 +8,8 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
 };
 
+use crate::direct::{self, Answer, Params};
+
 use crate::bindings::exports::veilgate::policy::{attempt_hook, complete_hook, outcome_hook};
 use crate::bindings::veilgate::policy::types;
 use crate::state::HostState;
@@ -89,28 +91,55 @@ impl Exported {
     pub(crate) fn has(&self, hook: Hook) -> bool {
         self.found[hook as usize].is_some()
     }
+}
 
-    /// Whether there is anything to call on an exchange.
-    pub(crate) fn any(&self) -> bool {
-        Hook::ALL
-            .into_iter()
-            .any(|hook| hook != Hook::Configure && self.has(hook))
+/// What a hook is given.
+pub(crate) trait Given: ComponentNamedList + Lower + Params + 'static {}
+impl<P: ComponentNamedList + Lower + Params + 'static> Given for P {}
+
+/// What a hook answers.
+pub(crate) trait Answered: ComponentNamedList + Lift + Answer + 'static {}
+impl<R: ComponentNamedList + Lift + Answer + 'static> Answered for R {}
+
+/// One hook of one instance, by the way in which its guest is called.
+pub(crate) enum Function<P: Params, R: Answer> {
+    Component(TypedFunc<P, R>),
+    Direct(direct::Function<P, R>),
+}
+
+impl<P: Given, R: Answered> Function<P, R> {
+    pub(crate) fn call(&self, store: &mut Store<HostState>, params: P) -> wasmtime::Result<R> {
+        match self {
+            Function::Component(function) => function.call(store, params),
+            Function::Direct(function) => function.call(store, params),
+        }
+    }
+
+    /// Suspended where the guest waits; one that is called directly never does.
+    pub(crate) async fn call_async(
+        &self,
+        store: &mut Store<HostState>,
+        params: P,
+    ) -> wasmtime::Result<R> {
+        match self {
+            Function::Component(function) => function.call_async(store, params).await,
+            Function::Direct(function) => function.call(store, params),
+        }
     }
 }
 
-pub(crate) type Configure = TypedFunc<(String,), (Result<(), String>,)>;
-pub(crate) type Decide = TypedFunc<(), (types::Decision,)>;
-pub(crate) type Before = TypedFunc<(types::Attempt,), (attempt_hook::Choice,)>;
-pub(crate) type After =
-    TypedFunc<(types::Attempt, outcome_hook::Outcome), (outcome_hook::Verdict,)>;
-pub(crate) type RequestBody = TypedFunc<(Vec<u8>,), ((types::Decision, Option<Vec<u8>>),)>;
-pub(crate) type ResponseBody = TypedFunc<(Vec<u8>,), (Option<Vec<u8>>,)>;
-pub(crate) type Chunk = TypedFunc<(Vec<u8>, bool), (types::ChunkAction,)>;
-pub(crate) type Complete = TypedFunc<(complete_hook::Summary,), ()>;
-pub(crate) type Tick = TypedFunc<(), ()>;
+pub(crate) type Configure = Function<(String,), (Result<(), String>,)>;
+pub(crate) type Decide = Function<(), (types::Decision,)>;
+pub(crate) type Before = Function<(types::Attempt,), (attempt_hook::Choice,)>;
+pub(crate) type After = Function<(types::Attempt, outcome_hook::Outcome), (outcome_hook::Verdict,)>;
+pub(crate) type RequestBody = Function<(Vec<u8>,), ((types::Decision, Option<Vec<u8>>),)>;
+pub(crate) type ResponseBody = Function<(Vec<u8>,), (Option<Vec<u8>>,)>;
+pub(crate) type Chunk = Function<(Vec<u8>, bool), (types::ChunkAction,)>;
+pub(crate) type Complete = Function<(complete_hook::Summary,), ()>;
+pub(crate) type Tick = Function<(), ()>;
 
 /// Which hook is to be called.
-pub(crate) type Pick<P, R> = fn(&Hooks) -> &Option<TypedFunc<P, R>>;
+pub(crate) type Pick<P, R> = fn(&Hooks) -> &Option<Function<P, R>>;
 
 /// The hooks of one instance.
 pub(crate) struct Hooks {
@@ -128,8 +157,8 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Fails where a function's type is not the contract's.
-    pub(crate) fn load(
+    /// Of a component. Fails where a function's type is not the contract's.
+    pub(crate) fn of_component(
         exported: &Exported,
         store: &mut Store<HostState>,
         instance: &Instance,
@@ -148,6 +177,26 @@ impl Hooks {
             tick: typed(exported, Hook::Tick, store, instance)?,
         })
     }
+
+    /// Of a guest that is called directly.
+    pub(crate) fn of_direct(
+        instance: &direct::Instance,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self> {
+        Ok(Self {
+            configure: direct(instance, Hook::Configure, store)?,
+            request: direct(instance, Hook::Request, store)?,
+            request_body: direct(instance, Hook::RequestBody, store)?,
+            request_chunk: direct(instance, Hook::RequestStream, store)?,
+            before: direct(instance, Hook::Before, store)?,
+            after: direct(instance, Hook::After, store)?,
+            response: direct(instance, Hook::Response, store)?,
+            response_body: direct(instance, Hook::ResponseBody, store)?,
+            response_chunk: direct(instance, Hook::ResponseStream, store)?,
+            complete: direct(instance, Hook::Complete, store)?,
+            tick: direct(instance, Hook::Tick, store)?,
+        })
+    }
 }
 
 fn typed<P, R>(
@@ -155,14 +204,24 @@ fn typed<P, R>(
     hook: Hook,
     store: &mut Store<HostState>,
     instance: &Instance,
-) -> wasmtime::Result<Option<TypedFunc<P, R>>>
+) -> wasmtime::Result<Option<Function<P, R>>>
 where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
+    P: Given,
+    R: Answered,
 {
-    exported.found[hook as usize]
+    let function = exported.found[hook as usize]
         .map(|index| instance.get_typed_func(store, index))
-        .transpose()
+        .transpose()?;
+    Ok(function.map(Function::Component))
+}
+
+fn direct<P: Params, R: Answer>(
+    instance: &direct::Instance,
+    hook: Hook,
+    store: &mut Store<HostState>,
+) -> wasmtime::Result<Option<Function<P, R>>> {
+    let function = instance.hook(hook, store)?;
+    Ok(function.map(Function::Direct))
 }
 
 /// A hook that the caller knows to be exported, and is not: cannot be, and is answered as a fault all the same.

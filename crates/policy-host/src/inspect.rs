@@ -9,6 +9,7 @@ use edge_types::Digest;
 use wasmtime::component::Component;
 
 use crate::compile::Compiler;
+use crate::direct;
 use crate::engine::PolicyHost;
 use crate::hooks::Hook;
 use crate::module::VERSION_LINE;
@@ -61,6 +62,8 @@ pub struct Inspection {
     pub waits: bool,
     /// The linear memories with which an instance begins, in bytes.
     pub memories: Vec<u64>,
+    /// A component: whether it is called directly, or why the component model stands between.
+    pub direct: Option<Result<(), String>>,
     /// Or why it does not compile. None: it was not tried.
     pub compiled: Option<Result<Compiled, String>>,
 }
@@ -77,10 +80,18 @@ impl PolicyHost {
         found.imports.dedup();
         found.grants.sort();
         found.grants.dedup();
+        let core = match structure.as_ref().map(|structure| structure.layer) {
+            Ok(Layer::Component) => Some(direct::Core::of(wasm)),
+            Ok(Layer::Core) | Err(_) => None,
+        };
+        let (layer, code) = match &core {
+            Some(Ok(core)) => (Layer::Core, core.module),
+            Some(Err(_)) => (Layer::Component, wasm),
+            None => (Layer::Core, wasm),
+        };
         let compiled = structure
-            .as_ref()
-            .ok()
-            .map(|structure| compile(self.compiler(), structure.layer, wasm));
+            .is_ok()
+            .then(|| compile(self.compiler(), layer, code));
         Inspection {
             bytes: wasm.len(),
             digest: Digest::of(wasm),
@@ -97,6 +108,7 @@ impl PolicyHost {
             imports: found.imports,
             grants: found.grants,
             wasi: found.wasi,
+            direct: core.map(|core| core.map(drop).map_err(|unlike| unlike.to_string())),
             compiled,
         }
     }

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use wasmtime::component::{ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, Trap};
 
 use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
 use crate::exchange::ExchangeContext;
-use crate::hooks::{self, Hooks, Pick};
+use crate::hooks::{self, Answered, Given, Hooks, Pick};
 use crate::module::Module;
 use crate::state::HostState;
 
@@ -86,8 +85,8 @@ impl Instance {
         allow: Allowance,
     ) -> Result<Self, StartError> {
         let mut store = store(module, state, allow)?;
-        let instance = module.pre.instantiate(&mut store);
-        let mut started = Self::started(module, store, instance)?;
+        let hooks = module.code.instantiate(&mut store);
+        let mut started = Self::started(store, hooks)?;
         if let Some(configure) = &started.hooks.configure {
             let answer = configure.call(&mut started.store, (config.to_owned(),));
             started.configured(answer)?;
@@ -104,8 +103,8 @@ impl Instance {
     ) -> Result<Self, StartError> {
         let mut store = store(module, state, allow)?;
         store.epoch_deadline_async_yield_and_update(TICKS_UNTIL_YIELD);
-        let instance = module.pre.instantiate_async(&mut store).await;
-        let mut started = Self::started(module, store, instance)?;
+        let hooks = module.code.instantiate_async(&mut store).await;
+        let mut started = Self::started(store, hooks)?;
         if let Some(configure) = &started.hooks.configure {
             let params = (config.to_owned(),);
             let answer = configure.call_async(&mut started.store, params).await;
@@ -115,16 +114,12 @@ impl Instance {
     }
 
     fn started(
-        module: &Module,
         mut store: Store<HostState>,
-        instance: wasmtime::Result<wasmtime::component::Instance>,
+        hooks: wasmtime::Result<Hooks>,
     ) -> Result<Self, StartError> {
-        let instance = instance.map_err(|error| {
+        let hooks = hooks.map_err(|error| {
             let kind = kind_of(&error, store.data().memory.refused).unwrap_or(FaultKind::Instance);
             StartError::Fault(Fault::new(kind, format!("{error:#}")))
-        })?;
-        let hooks = Hooks::load(&module.hooks, &mut store, &instance).map_err(|error| {
-            StartError::Fault(Fault::new(FaultKind::Instance, format!("{error:#}")))
         })?;
         store.data_mut().begin_call();
         Ok(Self { store, hooks })
@@ -152,8 +147,8 @@ impl Instance {
         params: P,
     ) -> Result<R, Fault>
     where
-        P: ComponentNamedList + Lower,
-        R: ComponentNamedList + Lift,
+        P: Given,
+        R: Answered,
     {
         arm(&mut self.store, allow)?;
         self.store.data_mut().begin_call();
@@ -180,8 +175,8 @@ impl Instance {
         params: P,
     ) -> Result<R, Fault>
     where
-        P: ComponentNamedList + Lower + 'static,
-        R: ComponentNamedList + Lift + 'static,
+        P: Given,
+        R: Answered,
     {
         arm(&mut self.store, allow)?;
         self.store.data_mut().begin_call();
@@ -228,7 +223,7 @@ fn store(
     state: HostState,
     allow: Allowance,
 ) -> Result<Store<HostState>, StartError> {
-    let mut store = Store::new(module.pre.engine(), state);
+    let mut store = Store::new(module.code.engine(), state);
     store.limiter(|state| &mut state.memory);
     let host_call_bytes = store.data().host_call_bytes();
     store.set_hostcall_fuel(host_call_bytes);

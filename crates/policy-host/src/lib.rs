@@ -17,6 +17,7 @@ mod chain;
 mod clock;
 mod compile;
 mod decision;
+mod direct;
 mod engine;
 mod error;
 mod exchange;

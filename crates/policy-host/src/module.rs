@@ -1,10 +1,12 @@
 //! From bytes to something that can be instantiated: compiled, its imports held against what was granted, its hooks looked up once.
 
 use wasmtime::component::{InstancePre, Linker};
+use wasmtime::{Engine, Store};
 
 use crate::compile::Compiler;
+use crate::direct;
 use crate::error::LoadError;
-use crate::hooks::{Exported, Hook};
+use crate::hooks::{Exported, Hook, Hooks};
 use crate::host;
 use crate::spec::{Grant, PolicySpec};
 use crate::state::HostState;
@@ -35,8 +37,7 @@ const HOOKS: &str =
 /// A policy's code, ready to be instantiated.
 #[derive(Clone)]
 pub(crate) struct Module {
-    pub(crate) pre: InstancePre<HostState>,
-    pub(crate) hooks: Exported,
+    pub(crate) code: Code,
     /// Whether a call of it may be suspended.
     pub(crate) waits: bool,
     /// Whether it imports WASI.
@@ -44,29 +45,151 @@ pub(crate) struct Module {
     pub(crate) tier: Tier,
 }
 
-/// `basics` has everything that is always granted.
+/// By the way in which it is called.
+#[derive(Clone)]
+pub(crate) enum Code {
+    Component {
+        pre: InstancePre<HostState>,
+        exported: Exported,
+    },
+    Direct(direct::Linked),
+}
+
+impl Code {
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            Code::Component { pre, .. } => pre.engine(),
+            Code::Direct(linked) => linked.engine(),
+        }
+    }
+
+    pub(crate) fn has(&self, hook: Hook) -> bool {
+        match self {
+            Code::Component { exported, .. } => exported.has(hook),
+            Code::Direct(linked) => linked.has(hook),
+        }
+    }
+
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Code::Direct(_))
+    }
+
+    /// A new instance's hooks. On the caller's thread.
+    pub(crate) fn instantiate(&self, store: &mut Store<HostState>) -> wasmtime::Result<Hooks> {
+        match self {
+            Code::Component { pre, exported } => {
+                let instance = pre.instantiate(&mut *store)?;
+                Hooks::of_component(exported, store, &instance)
+            }
+            Code::Direct(linked) => {
+                let instance = linked.instantiate(store)?;
+                Hooks::of_direct(&instance, store)
+            }
+        }
+    }
+
+    /// The same; what it does meanwhile may wait.
+    pub(crate) async fn instantiate_async(
+        &self,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Hooks> {
+        match self {
+            Code::Component { pre, exported } => {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                Hooks::of_component(exported, store, &instance)
+            }
+            // What waits is never called directly.
+            Code::Direct(_) => self.instantiate(store),
+        }
+    }
+}
+
+/// What modules are linked with.
+pub(crate) struct Linkers {
+    /// Everything that is always granted.
+    pub(crate) basics: Linker<HostState>,
+    /// For guests that are called directly. None: none is.
+    pub(crate) direct: Option<direct::Host>,
+}
+
 pub(crate) fn load(
+    compiler: &Compiler,
+    linkers: &Linkers,
+    spec: &PolicySpec,
+) -> Result<Module, LoadError> {
+    if !spec.wasm.starts_with(MAGIC) {
+        return Err(LoadError::NotWasm {
+            policy: spec.name.clone(),
+        });
+    }
+    let direct = linkers.direct.as_ref();
+    match direct.and_then(|host| Some((host, to_call_directly(spec)?))) {
+        Some((host, core)) => directly(compiler, host, spec, &core),
+        None => as_component(compiler, &linkers.basics, spec),
+    }
+}
+
+/// Whether the interface suspends who calls it.
+pub(crate) fn suspends(import: &str) -> bool {
+    WAITING.iter().any(|name| import.starts_with(name))
+}
+
+/// None: it is none, or it may wait.
+fn to_call_directly(spec: &PolicySpec) -> Option<direct::Core<'_>> {
+    let core = direct::Core::of(&spec.wasm).inspect_err(|unlike| {
+        tracing::debug!(target: "policy", policy = spec.name, because = %unlike, "it is called as a component");
+    });
+    let stored = |import: &&str| spec.shared_limits && import.starts_with(LIMITS);
+    let waits = |core: &direct::Core<'_>| spec.may_wait || core.interfaces.iter().any(stored);
+    core.ok().filter(|core| !waits(core))
+}
+
+fn directly(
+    compiler: &Compiler,
+    host: &direct::Host,
+    spec: &PolicySpec,
+    core: &direct::Core<'_>,
+) -> Result<Module, LoadError> {
+    for import in &core.interfaces {
+        check_import(spec, import)?;
+    }
+    let made = compiler
+        .module(core.module, spec.effort)
+        .map_err(|error| not_compiled(spec, &error))?;
+    let linked = host
+        .link(&made.code)
+        .map_err(|error| contract(spec, "imports", &error))?;
+    let code = checked(spec, Code::Direct(linked))?;
+    Ok(Module {
+        code,
+        waits: false,
+        wasi: false,
+        tier: made.tier,
+    })
+}
+
+fn not_compiled(spec: &PolicySpec, error: &wasmtime::Error) -> LoadError {
+    LoadError::Compile {
+        policy: spec.name.clone(),
+        detail: format!("{error:#}"),
+    }
+}
+
+fn as_component(
     compiler: &Compiler,
     basics: &Linker<HostState>,
     spec: &PolicySpec,
 ) -> Result<Module, LoadError> {
-    let policy = || spec.name.clone();
-    if !spec.wasm.starts_with(MAGIC) {
-        return Err(LoadError::NotWasm { policy: policy() });
-    }
     let engine = compiler.engine();
     let made = compiler
         .component(&spec.wasm, spec.effort)
-        .map_err(|error| LoadError::Compile {
-            policy: policy(),
-            detail: format!("{error:#}"),
-        })?;
+        .map_err(|error| not_compiled(spec, &error))?;
     let component = made.code;
     let (mut waits, mut wasi, mut shared_limits) = (spec.may_wait, false, false);
     for (import, _) in component.component_type().imports(engine) {
         check_import(spec, import)?;
         wasi |= is_wasi(import);
-        waits |= wasi || WAITING.iter().any(|name| import.starts_with(name));
+        waits |= wasi || suspends(import);
         shared_limits |= spec.shared_limits && import.starts_with(LIMITS);
     }
     let mut linker = basics.clone();
@@ -87,10 +210,10 @@ pub(crate) fn load(
     let pre = linker
         .instantiate_pre(&component)
         .map_err(|error| contract(spec, "imports", &error))?;
-    let hooks = hooks(spec, &pre)?;
+    let exported = exported(spec, &pre)?;
+    let code = checked(spec, Code::Component { pre, exported })?;
     Ok(Module {
-        pre,
-        hooks,
+        code,
         waits: waits || shared_limits,
         wasi,
         tier: made.tier,
@@ -161,24 +284,29 @@ fn check_import(spec: &PolicySpec, import: &str) -> Result<(), LoadError> {
     }
 }
 
-fn hooks(spec: &PolicySpec, pre: &InstancePre<HostState>) -> Result<Exported, LoadError> {
-    let hooks = Exported::find(pre.component()).map_err(|hook| {
+fn exported(spec: &PolicySpec, pre: &InstancePre<HostState>) -> Result<Exported, LoadError> {
+    Exported::find(pre.component()).map_err(|hook| {
         let (interface, function) = hook.names();
         let error = wasmtime::Error::msg(format!("it has no function `{function}`"));
         contract(spec, interface, &error)
-    })?;
-    if !hooks.any() {
+    })
+}
+
+/// It has something to call, and something that takes its configuration, if it is given one.
+fn checked(spec: &PolicySpec, code: Code) -> Result<Code, LoadError> {
+    let called = |hook: &Hook| *hook != Hook::Configure && code.has(*hook);
+    if !Hook::ALL.iter().any(called) {
         return Err(LoadError::NoHook {
             policy: spec.name.clone(),
             expected: HOOKS,
         });
     }
-    if !hooks.has(Hook::Configure) && !is_empty_config(&spec.config_json) {
+    if !code.has(Hook::Configure) && !is_empty_config(&spec.config_json) {
         return Err(LoadError::NotConfigurable {
             policy: spec.name.clone(),
         });
     }
-    Ok(hooks)
+    Ok(code)
 }
 
 fn is_empty_config(json: &str) -> bool {

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 use crate::decision::Cause;
 use crate::error::{Fault, FaultKind, LoadError};
 use crate::exchange::ExchangeContext;
 use crate::health::{FaultRule, Health, Leave};
-use crate::hooks::{Hook, Pick};
+use crate::hooks::{Answered, Given, Hook, Pick};
 use crate::instance::{Allowance, Instance, StartError};
 use crate::maker::Maker;
 use crate::pool::Pool;
@@ -152,6 +151,16 @@ impl Policy {
         }
     }
 
+    /// Whether its hooks are called without the component model between.
+    pub fn is_direct(&self) -> bool {
+        match &self.instances {
+            Instances::Warm { maker, .. } | Instances::Waiting { maker, .. } => {
+                maker.module.code.is_direct()
+            }
+            Instances::Filter(_) => false,
+        }
+    }
+
     /// Whether it is a proxy-wasm module.
     pub fn is_filter(&self) -> bool {
         self.plugin().is_some()
@@ -188,7 +197,7 @@ impl Policy {
     pub(crate) fn has(&self, hook: Hook) -> bool {
         match &self.instances {
             Instances::Warm { maker, .. } | Instances::Waiting { maker, .. } => {
-                maker.module.hooks.has(hook)
+                maker.module.code.has(hook)
             }
             Instances::Filter(plugin) => plugin.has(hook),
         }
@@ -276,8 +285,8 @@ impl Policy {
         read: impl FnOnce(R) -> Result<X, &'static str>,
     ) -> Result<X, Cause>
     where
-        P: ComponentNamedList + Lower + 'static,
-        R: ComponentNamedList + Lift + 'static,
+        P: Given,
+        R: Answered,
     {
         let leave = self.leave()?;
         let answer = match &self.instances {
@@ -349,8 +358,8 @@ impl Policy {
         params: P,
     ) -> Result<R, Fault>
     where
-        P: ComponentNamedList + Lower,
-        R: ComponentNamedList + Lift,
+        P: Given,
+        R: Answered,
     {
         let mut slot = pool.checkout();
         let mut instance = match slot.take() {
@@ -375,8 +384,8 @@ impl Policy {
         params: P,
     ) -> Result<R, Fault>
     where
-        P: ComponentNamedList + Lower + 'static,
-        R: ComponentNamedList + Lift + 'static,
+        P: Given,
+        R: Answered,
     {
         let place = pool.checkout().await?;
         let call = async {

@@ -51,6 +51,9 @@ pub struct HostConfig {
     pub artifacts: Option<ArtifactDir>,
     /// What compiles in a process of its own, where that takes long; None: everything is compiled in this one, without limits.
     pub compiler: Option<CompilerProgram>,
+    /// Whether a component that wraps one core module is called without the component model between: the same, in a fraction of the
+    /// time.
+    pub direct: bool,
     /// The most that any one policy's `PolicySpec::max_body_bytes` can be.
     pub max_body_bytes: usize,
     /// How exactly deadlines are kept; the host's thread wakes this often.
@@ -70,6 +73,7 @@ impl Default for HostConfig {
             max_module_bytes: 32 << 20,
             artifacts: None,
             compiler: None,
+            direct: true,
             max_body_bytes: MAX_BODY_BYTES,
             tick: Duration::from_millis(10),
             fault_rule: FaultRule::default(),

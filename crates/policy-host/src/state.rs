@@ -10,6 +10,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use crate::clock::Clock;
+use crate::direct::Guest;
 use crate::error::HostRefusal;
 use crate::exchange::ExchangeContext;
 use crate::host::metrics::MAX_OBSERVATIONS_PER_CALL;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
 pub(crate) struct HostState {
     pub(crate) exchange: ExchangeContext,
     pub(crate) handles: ResourceTable,
+    /// Of a guest that is called directly.
+    pub(crate) guest: Option<Box<Guest>>,
     pub(crate) shared: Arc<Shared>,
     /// What it defined, by the numbers that it uses.
     pub(crate) meters: Vec<Arc<Meter>>,
@@ -72,6 +75,7 @@ impl HostState {
         Self {
             exchange: ExchangeContext::vacant(),
             handles,
+            guest: None,
             shared,
             meters: Vec::new(),
             log: LogBudget::default(),

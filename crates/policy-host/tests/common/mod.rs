@@ -39,7 +39,12 @@ const PRELUDE: &str = r#"
 
 /// A component of `world` in `worlds.wit`, from imports and a body.
 pub fn component(world: &str, imports: &str, body: &str) -> Vec<u8> {
-    let text = format!("(module {imports} {PRELUDE} {body})");
+    component_of(world, &format!("{imports} {PRELUDE} {body}"))
+}
+
+/// The same, of everything that is in a module.
+pub fn component_of(world: &str, module: &str) -> Vec<u8> {
+    let text = format!("(module {module})");
     let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mut resolve = Resolve::default();
     let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common");

@@ -171,6 +171,16 @@ fn contract(found: &Inspection, line: &mut impl FnMut(&str, &str)) {
         },
     );
     line("runs", runs(found));
+    match &found.direct {
+        Some(Ok(())) => line("called", "directly"),
+        Some(Err(why)) => {
+            line(
+                "called",
+                &format!("through the component model, which costs more: {why}"),
+            );
+        }
+        None => {}
+    }
 }
 
 fn memory(memories: &[u64]) -> String {
@@ -206,6 +216,8 @@ fn as_json(path: &Path, found: &Inspection) -> String {
         "grants": found.grants,
         "wasi": found.wasi,
         "waits": found.waits,
+        "direct": found.direct.as_ref().map(|direct| direct.is_ok()),
+        "not_direct_because": found.direct.as_ref().and_then(|direct| direct.as_ref().err()),
         "bytes": found.bytes,
         "compiled_bytes": sound.map(|compiled| compiled.bytes),
         "compile_us": sound.map(|compiled| u64::try_from(compiled.took.as_micros()).unwrap_or(u64::MAX)),
