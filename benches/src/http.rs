@@ -8,7 +8,7 @@ use crate::turns::{self, Sum};
 use crate::{Context, cpu, gateway, load};
 
 /// Turns of each side.
-const TURNS: u32 = 3;
+const TURNS: u32 = 40;
 const PATH: &str = "/bytes/1024";
 
 pub async fn run(context: &Context) -> Result<Vec<Row>, Error> {
@@ -86,6 +86,12 @@ fn push(rows: &mut Vec<Row>, what: &str, sum: &Sum, base: Option<&Sum>) {
         Some(base) => row.against(base, "no policy"),
         None => row,
     });
+    let Some([low, median, high]) = base.and_then(|base| sum.added_us(base)) else {
+        return;
+    };
+    let what = format!("{what}: CPU added");
+    let spread = format!("half of the rounds from {low:.1} to {high:.1}");
+    rows.push(Row::new("http", what, median, "µs/request").note(spread));
 }
 
 /// The four, each with settings under which it does its work on every request and refuses none.

@@ -6,7 +6,8 @@ use examples::client::{Client, Error, Version};
 
 use crate::{cpu, load};
 
-const TURN: Duration = Duration::from_millis(1500);
+/// Short, so that a slow spell is over before all sides had their turn, or falls on all of them.
+const TURN: Duration = Duration::from_millis(200);
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// One gateway of a comparison.
@@ -33,10 +34,20 @@ impl Sum {
 
     /// The median over the turns: one that was disturbed does not count.
     pub fn cpu_us(&self) -> Option<f64> {
-        let mut sorted = self.cpu_us.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied()
+        quartiles(self.cpu_us.clone()).map(|[_, median, _]| median)
     }
+
+    /// CPU µs per request beyond those of another side, round by round: the quartiles.
+    pub fn added_us(&self, base: &Self) -> Option<[f64; 3]> {
+        let rounds = self.cpu_us.iter().zip(&base.cpu_us);
+        quartiles(rounds.map(|(side, base)| side - base).collect())
+    }
+}
+
+fn quartiles(mut values: Vec<f64>) -> Option<[f64; 3]> {
+    values.sort_by(f64::total_cmp);
+    let at = |quarter: usize| values.get(values.len() * quarter / 4).copied();
+    Some([at(1)?, at(2)?, at(3)?])
 }
 
 /// The sums are in the order of the sides.
