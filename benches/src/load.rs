@@ -22,18 +22,27 @@ pub struct Load {
     pub latency_us: Histogram<u64>,
 }
 
-/// Runs the loop; an answer other than 200 ends it as an error, so that no figure is made of failures.
+/// Runs the loop on fresh connections; an answer other than 200 ends it as an error, so that no figure is made of failures.
 pub async fn run(
     client: &Client,
     version: Version,
     path: &str,
     length: Duration,
 ) -> Result<Load, Error> {
-    let connections = open(client, version).await?;
+    let mut connections = open(client, version).await?;
+    run_on(&mut connections, path, length).await
+}
+
+/// The same on connections that are open. After an error they are gone.
+pub async fn run_on(
+    connections: &mut Vec<Connection>,
+    path: &str,
+    length: Duration,
+) -> Result<Load, Error> {
     let requests = Arc::new(AtomicU64::new(0));
     let began = Instant::now();
     let mut loops = Vec::new();
-    for mut connection in connections {
+    for mut connection in std::mem::take(connections) {
         let (path, requests) = (path.to_owned(), Arc::clone(&requests));
         loops.push(tokio::spawn(async move {
             let mut latency = Histogram::<u64>::new_with_max(LATENCY_US_MAX, 3)
@@ -52,15 +61,15 @@ pub async fn run(
                 );
                 requests.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(latency)
+            Ok((latency, connection))
         }));
     }
     let mut latency_us =
         Histogram::<u64>::new_with_max(LATENCY_US_MAX, 3).map_err(|error| Error::of(&error))?;
     for one in loops {
-        latency_us
-            .add(one.await??)
-            .map_err(|error| Error::of(&error))?;
+        let (latency, connection) = one.await??;
+        latency_us.add(latency).map_err(|error| Error::of(&error))?;
+        connections.push(connection);
     }
     Ok(Load {
         requests: requests.load(Ordering::Relaxed),
@@ -69,7 +78,8 @@ pub async fn run(
     })
 }
 
-async fn open(client: &Client, version: Version) -> Result<Vec<Connection>, Error> {
+/// As many as requests are to be in flight.
+pub async fn open(client: &Client, version: Version) -> Result<Vec<Connection>, Error> {
     let mut connections = Vec::with_capacity(IN_FLIGHT);
     for number in 0..IN_FLIGHT {
         let shared = if number < SHARED_CONNECTIONS {

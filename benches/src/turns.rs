@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use examples::client::{Client, Error, Version};
+use examples::client::{Client, Connection, Error, Version};
 
 use crate::{cpu, load};
 
@@ -57,22 +57,31 @@ pub async fn compare(
     path: &str,
     turns: u32,
 ) -> Result<Vec<Sum>, Error> {
+    // Opened once: a handshake costs as much as a hundred requests.
+    let mut connections = Vec::with_capacity(sides.len());
     for side in sides {
-        load::run(side.client, version, path, WARM_UP).await?;
+        let mut opened = load::open(side.client, version).await?;
+        load::run_on(&mut opened, path, WARM_UP).await?;
+        connections.push(opened);
     }
     let mut sums: Vec<Sum> = sides.iter().map(|_| Sum::default()).collect();
     for _ in 0..turns {
-        for (side, sum) in sides.iter().zip(&mut sums) {
-            turn(side, version, path, sum).await?;
+        for ((side, sum), opened) in sides.iter().zip(&mut sums).zip(&mut connections) {
+            turn(side.process, opened, path, sum).await?;
         }
     }
     Ok(sums)
 }
 
-async fn turn(side: &Side<'_>, version: Version, path: &str, sum: &mut Sum) -> Result<(), Error> {
-    let before = cpu::time_of(side.process);
-    let load = load::run(side.client, version, path, TURN).await?;
-    if let (Some(before), Some(after)) = (before, cpu::time_of(side.process)) {
+async fn turn(
+    process: u32,
+    connections: &mut Vec<Connection>,
+    path: &str,
+    sum: &mut Sum,
+) -> Result<(), Error> {
+    let before = cpu::time_of(process);
+    let load = load::run_on(connections, path, TURN).await?;
+    if let (Some(before), Some(after)) = (before, cpu::time_of(process)) {
         let cpu = after.saturating_sub(before);
         sum.cpu_us
             .push(cpu.as_secs_f64() * 1e6 / load.requests.max(1) as f64);
