@@ -22,19 +22,9 @@ pub struct Load {
     pub latency_us: Histogram<u64>,
 }
 
-/// Runs the loop on fresh connections; an answer other than 200 ends it as an error, so that no figure is made of failures.
+/// Runs the loop on connections that are open; an answer other than 200 ends it as an error, so that no figure is made of failures.
+/// After an error they are gone.
 pub async fn run(
-    client: &Client,
-    version: Version,
-    path: &str,
-    length: Duration,
-) -> Result<Load, Error> {
-    let mut connections = open(client, version).await?;
-    run_on(&mut connections, path, length).await
-}
-
-/// The same on connections that are open. After an error they are gone.
-pub async fn run_on(
     connections: &mut Vec<Connection>,
     path: &str,
     length: Duration,

@@ -61,7 +61,7 @@ pub async fn compare(
     let mut connections = Vec::with_capacity(sides.len());
     for side in sides {
         let mut opened = load::open(side.client, version).await?;
-        load::run_on(&mut opened, path, WARM_UP).await?;
+        load::run(&mut opened, path, WARM_UP).await?;
         connections.push(opened);
     }
     let mut sums: Vec<Sum> = sides.iter().map(|_| Sum::default()).collect();
@@ -80,7 +80,7 @@ async fn turn(
     sum: &mut Sum,
 ) -> Result<(), Error> {
     let before = cpu::time_of(process);
-    let load = load::run_on(connections, path, TURN).await?;
+    let load = load::run(connections, path, TURN).await?;
     if let (Some(before), Some(after)) = (before, cpu::time_of(process)) {
         let cpu = after.saturating_sub(before);
         sum.cpu_us

@@ -168,57 +168,57 @@ macro_rules! export_policy {
         };
     };
     (@hook lifecycle $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::lifecycle::__export_veilgate_policy_lifecycle_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::lifecycle::__export_veilgate_policy_lifecycle_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::lifecycle
         );
     };
     (@hook request_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::request_hook::__export_veilgate_policy_request_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::request_hook::__export_veilgate_policy_request_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::request_hook
         );
     };
     (@hook request_body_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::request_body_hook::__export_veilgate_policy_request_body_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::request_body_hook::__export_veilgate_policy_request_body_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::request_body_hook
         );
     };
     (@hook request_stream_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::request_stream_hook::__export_veilgate_policy_request_stream_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::request_stream_hook::__export_veilgate_policy_request_stream_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::request_stream_hook
         );
     };
     (@hook attempt_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::attempt_hook::__export_veilgate_policy_attempt_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::attempt_hook::__export_veilgate_policy_attempt_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::attempt_hook
         );
     };
     (@hook outcome_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::outcome_hook::__export_veilgate_policy_outcome_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::outcome_hook::__export_veilgate_policy_outcome_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::outcome_hook
         );
     };
     (@hook response_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::response_hook::__export_veilgate_policy_response_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::response_hook::__export_veilgate_policy_response_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::response_hook
         );
     };
     (@hook response_body_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::response_body_hook::__export_veilgate_policy_response_body_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::response_body_hook::__export_veilgate_policy_response_body_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::response_body_hook
         );
     };
     (@hook response_stream_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::response_stream_hook::__export_veilgate_policy_response_stream_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::response_stream_hook::__export_veilgate_policy_response_stream_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::response_stream_hook
         );
     };
     (@hook complete_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::complete_hook::__export_veilgate_policy_complete_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::complete_hook::__export_veilgate_policy_complete_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::complete_hook
         );
     };
     (@hook tick_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::tick_hook::__export_veilgate_policy_tick_hook_0_2_0_cabi!(
+        $crate::bindings::exports::veilgate::policy::tick_hook::__export_veilgate_policy_tick_hook_0_2_1_cabi!(
             $exported with_types_in $crate::bindings::exports::veilgate::policy::tick_hook
         );
     };

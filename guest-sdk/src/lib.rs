@@ -52,6 +52,7 @@ mod policy;
 mod problem;
 mod request;
 mod response;
+pub mod scope;
 pub mod settings;
 mod status;
 pub mod testing;

@@ -1,5 +1,5 @@
 // Refuses requests that do not say for which tenant: one header, read.
-import { header } from 'veilgate:policy/request@0.2.0';
+import { header } from 'veilgate:policy/request@0.2.1';
 import { goOn } from './sdk/veilgate.js';
 
 export const lifecycle = { configure() {} };

@@ -14,32 +14,33 @@ wasmtime::component::bindgen!({
         package veilgate:host;
         // What this host implements; a hook's types come with its interface.
         world host {
-            import veilgate:policy/types@0.2.0;
-            import veilgate:policy/request@0.2.0;
-            import veilgate:policy/response@0.2.0;
-            import veilgate:policy/log@0.2.0;
-            import veilgate:policy/clock@0.2.0;
-            import veilgate:policy/random@0.2.0;
-            import veilgate:policy/metrics@0.2.0;
-            import veilgate:policy/limits@0.2.0;
-            import veilgate:policy/breakers@0.2.0;
-            import veilgate:policy/kv@0.2.0;
-            import veilgate:policy/cache@0.2.0;
-            import veilgate:policy/upstreams@0.2.0;
-            import veilgate:policy/llm@0.2.0;
-            import veilgate:policy/http-call@0.2.0;
-            import veilgate:policy/outbox@0.2.0;
-            export veilgate:policy/lifecycle@0.2.0;
-            export veilgate:policy/request-hook@0.2.0;
-            export veilgate:policy/request-body-hook@0.2.0;
-            export veilgate:policy/request-stream-hook@0.2.0;
-            export veilgate:policy/attempt-hook@0.2.0;
-            export veilgate:policy/outcome-hook@0.2.0;
-            export veilgate:policy/response-hook@0.2.0;
-            export veilgate:policy/response-body-hook@0.2.0;
-            export veilgate:policy/response-stream-hook@0.2.0;
-            export veilgate:policy/complete-hook@0.2.0;
-            export veilgate:policy/tick-hook@0.2.0;
+            import veilgate:policy/types@0.2.1;
+            import veilgate:policy/request@0.2.1;
+            import veilgate:policy/response@0.2.1;
+            import veilgate:policy/log@0.2.1;
+            import veilgate:policy/clock@0.2.1;
+            import veilgate:policy/random@0.2.1;
+            import veilgate:policy/metrics@0.2.1;
+            import veilgate:policy/scope@0.2.1;
+            import veilgate:policy/limits@0.2.1;
+            import veilgate:policy/breakers@0.2.1;
+            import veilgate:policy/kv@0.2.1;
+            import veilgate:policy/cache@0.2.1;
+            import veilgate:policy/upstreams@0.2.1;
+            import veilgate:policy/llm@0.2.1;
+            import veilgate:policy/http-call@0.2.1;
+            import veilgate:policy/outbox@0.2.1;
+            export veilgate:policy/lifecycle@0.2.1;
+            export veilgate:policy/request-hook@0.2.1;
+            export veilgate:policy/request-body-hook@0.2.1;
+            export veilgate:policy/request-stream-hook@0.2.1;
+            export veilgate:policy/attempt-hook@0.2.1;
+            export veilgate:policy/outcome-hook@0.2.1;
+            export veilgate:policy/response-hook@0.2.1;
+            export veilgate:policy/response-body-hook@0.2.1;
+            export veilgate:policy/response-stream-hook@0.2.1;
+            export veilgate:policy/complete-hook@0.2.1;
+            export veilgate:policy/tick-hook@0.2.1;
         }
     ",
     world: "veilgate:host/host",

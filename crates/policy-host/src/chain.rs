@@ -50,6 +50,15 @@ async fn decide<'p>(
         if exchange.done.has(place) {
             continue;
         }
+        if message == Message::Request {
+            if !policy.is_for(&exchange.request) {
+                exchange.done.mark(place);
+                continue;
+            }
+            if !policy.has_request_hook() {
+                continue;
+            }
+        }
         let read = |(decision,)| {
             let decided = convert::decision(decision)?;
             bodies::check_wish(policy, place, message, decided.body)?;
@@ -106,7 +115,7 @@ impl Chain {
             .policies
             .iter()
             .enumerate()
-            .filter(|(_, policy)| policy.has_request_hook());
+            .filter(|(_, policy)| policy.has_request_hook() || policy.is_scoped());
         decide(hooked, exchange, Message::Request, |hooks| &hooks.request).await
     }
 
@@ -141,6 +150,9 @@ impl Chain {
         let mut guest = guest_attempt(attempt);
         for (place, policy) in self.policies.iter().enumerate() {
             if !policy.has_attempt_hook() || exchange.done.has(place) {
+                continue;
+            }
+            if policy.guards(exchange, attempt.number, &guest.upstream) {
                 continue;
             }
             let params = (guest.clone(),);

@@ -22,8 +22,8 @@ pub(crate) use guest::Guest;
 pub(crate) use hooks::{Answer, Function, Params};
 pub(crate) use shape::Unlike;
 
-/// The version of the contract whose types are known here.
-const VERSION: &str = "0.2.0";
+/// The versions of the contract whose types are known here: each has those of the one before.
+const VERSIONS: [&str; 2] = ["0.2.0", "0.2.1"];
 const MEMORY: &str = "memory";
 const REALLOC: &str = "cabi_realloc";
 /// What a C library does before anything else.
@@ -69,7 +69,9 @@ pub(crate) struct Host(Linker<HostState>);
 impl Host {
     pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
-        imports::link(&mut linker)?;
+        for version in VERSIONS {
+            imports::link(&mut linker, version)?;
+        }
         Ok(Self(linker))
     }
 
@@ -77,7 +79,10 @@ impl Host {
     pub(crate) fn link(&self, module: &Module) -> wasmtime::Result<Linked> {
         Ok(Linked {
             pre: self.0.instantiate_pre(module)?,
-            exported: Hook::ALL.map(|hook| module.get_export(&export(hook)).is_some()),
+            exported: Hook::ALL.map(|hook| {
+                let exports = |version: &&str| module.get_export(&export(hook, version)).is_some();
+                VERSIONS.into_iter().find(exports)
+            }),
         })
     }
 }
@@ -86,13 +91,14 @@ impl Host {
 #[derive(Clone)]
 pub(crate) struct Linked {
     pre: InstancePre<HostState>,
-    exported: [bool; Hook::ALL.len()],
+    /// Under which version's name it exports a hook.
+    exported: [Option<&'static str>; Hook::ALL.len()],
 }
 
 /// The name of a hook's function.
-fn export(hook: Hook) -> String {
+fn export(hook: Hook, version: &str) -> String {
     let (interface, function) = hook.names();
-    format!("veilgate:policy/{interface}@{VERSION}#{function}")
+    format!("veilgate:policy/{interface}@{version}#{function}")
 }
 
 impl Linked {
@@ -101,7 +107,7 @@ impl Linked {
     }
 
     pub(crate) fn has(&self, hook: Hook) -> bool {
-        self.exported[hook as usize]
+        self.exported[hook as usize].is_some()
     }
 
     /// On the caller's thread.
@@ -117,12 +123,18 @@ impl Linked {
         if let Some(initialize) = instance.get_func(&mut *store, INITIALIZE) {
             initialize.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
         }
-        Ok(Instance(instance))
+        Ok(Instance {
+            instance,
+            exported: self.exported,
+        })
     }
 }
 
 /// A guest's instance, before its hooks are looked up.
-pub(crate) struct Instance(wasmtime::Instance);
+pub(crate) struct Instance {
+    instance: wasmtime::Instance,
+    exported: [Option<&'static str>; Hook::ALL.len()],
+}
 
 impl Instance {
     /// None: it does not export it. An error: it is of another type.
@@ -131,7 +143,10 @@ impl Instance {
         hook: Hook,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Option<Function<P, R>>> {
-        let name = export(hook);
+        let Some(version) = self.exported[hook as usize] else {
+            return Ok(None);
+        };
+        let name = export(hook, version);
         let Some(hook) = self.typed(&name, store)? else {
             return Ok(None);
         };
@@ -144,7 +159,7 @@ impl Instance {
         name: &str,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Option<wasmtime::TypedFunc<P, R>>> {
-        let function = self.0.get_func(&mut *store, name);
+        let function = self.instance.get_func(&mut *store, name);
         function.map(|function| function.typed(&*store)).transpose()
     }
 }

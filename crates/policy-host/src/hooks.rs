@@ -15,7 +15,7 @@ use crate::bindings::veilgate::policy::types;
 use crate::state::HostState;
 
 /// The version that this host's names carry; another patch version of the same line is found by them too.
-const VERSION: &str = "0.2.0";
+const VERSION: &str = "0.2.1";
 
 /// Every function that a policy may export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
 use crate::exchange::ExchangeContext;
 use crate::hooks::{self, Answered, Given, Hooks, Pick};
 use crate::module::Module;
+use crate::standing::Standing;
 use crate::state::HostState;
 
 /// Starting and configuring happens at load, off the request path, and may take this many times a call's fuel and deadline.
@@ -159,6 +160,11 @@ impl Instance {
         state.swap(exchange);
         state.report_dropped_lines();
         answer.map_err(|error| fault(&error, self.store.data()))
+    }
+
+    /// What its policy left with the host; once.
+    pub(crate) fn take_standing(&mut self) -> Standing {
+        std::mem::take(&mut self.store.data_mut().standing)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

@@ -43,6 +43,7 @@ mod query;
 mod services;
 mod set_fields;
 mod spec;
+mod standing;
 mod state;
 mod tick;
 mod ticker;

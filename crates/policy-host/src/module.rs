@@ -15,8 +15,8 @@ use crate::tier::Tier;
 /// The contract's package; a version that adds to it keeps the first two numbers.
 const PACKAGE: &str = "veilgate:policy/";
 pub(crate) const VERSION_LINE: &str = "0.2.";
-const BASICS: [&str; 7] = [
-    "types", "request", "response", "log", "clock", "random", "metrics",
+const BASICS: [&str; 8] = [
+    "types", "request", "response", "log", "clock", "random", "metrics", "scope",
 ];
 /// Interfaces that suspend who calls them.
 const WAITING: [&str; 2] = ["veilgate:policy/http-call@", "veilgate:policy/outbox@"];

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::decision::Cause;
 use crate::error::{Fault, FaultKind, LoadError};
-use crate::exchange::ExchangeContext;
+use crate::exchange::{ExchangeContext, RequestParts};
 use crate::health::{FaultRule, Health, Leave};
 use crate::hooks::{Answered, Given, Hook, Pick};
 use crate::instance::{Allowance, Instance, StartError};
@@ -16,6 +16,7 @@ use crate::maker::Maker;
 use crate::pool::Pool;
 use crate::proxy_wasm::{Plugin, Trouble};
 use crate::spec::{InstanceChoice, OnFault};
+use crate::standing::Standing;
 use crate::state::Shared;
 use crate::tier::Tier;
 use crate::waiting::WaitingPool;
@@ -31,6 +32,8 @@ pub struct Policy {
     keys_cache: bool,
     per_call: Allowance,
     fault_rule: FaultRule,
+    /// What it said when it was configured, and the host does by itself.
+    standing: Standing,
     health: Mutex<Health>,
     /// Whether `health` has to be asked before a call: the one load that a healthy policy pays.
     ailing: AtomicBool,
@@ -95,11 +98,14 @@ impl Policy {
     pub(crate) fn start(parts: Parts) -> Result<Self, LoadError> {
         let shared = parts.shared;
         let failed = |error: StartError| error.into_load_error(&shared.policy);
+        let mut standing = None;
         let instances = match parts.kind {
             Kind::Warm { maker, instances } => {
                 let pool = Pool::new(instances);
                 for mut slot in pool.slots() {
-                    slot.put_back(maker.warm().map_err(failed)?);
+                    let mut instance = maker.warm().map_err(failed)?;
+                    standing.get_or_insert_with(|| instance.take_standing());
+                    slot.put_back(instance);
                 }
                 Instances::Warm { maker, pool }
             }
@@ -109,7 +115,9 @@ impl Policy {
                 max_wait,
             } => {
                 let pool = WaitingPool::new(instances);
-                pool.add(maker.first_waiting().map_err(failed)?);
+                let mut instance = maker.first_waiting().map_err(failed)?;
+                standing = Some(instance.take_standing());
+                pool.add(instance);
                 Instances::Waiting {
                     maker,
                     pool,
@@ -128,6 +136,7 @@ impl Policy {
             keys_cache: parts.keys_cache,
             per_call: parts.per_call,
             fault_rule: parts.fault_rule,
+            standing: standing.unwrap_or_default(),
             health: Mutex::new(Health::new()),
             ailing: AtomicBool::new(false),
             faults: Default::default(),
@@ -172,6 +181,28 @@ impl Policy {
 
     pub fn has_request_hook(&self) -> bool {
         self.has(Hook::Request)
+    }
+
+    /// Whether it is there for some requests only.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.standing.scope.is_some()
+    }
+
+    /// Whether it is there for this one.
+    pub(crate) fn is_for(&self, request: &RequestParts) -> bool {
+        let scope = self.standing.scope.as_ref();
+        scope.is_none_or(|scope| scope.fits(request))
+    }
+
+    /// Whether the attempt may begin without calling it.
+    pub(crate) fn guards(
+        &self,
+        exchange: &mut ExchangeContext,
+        attempt: u32,
+        upstream: &str,
+    ) -> bool {
+        let guards = &self.standing.guards;
+        !guards.is_empty() && guards.admit(exchange, (attempt, upstream), self.now_ns())
     }
 
     pub fn has_attempt_hook(&self) -> bool {

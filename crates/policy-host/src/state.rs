@@ -17,6 +17,7 @@ use crate::host::metrics::MAX_OBSERVATIONS_PER_CALL;
 use crate::host::wasi::Wasi;
 use crate::primitives::{Meter, Primitives};
 use crate::services::Services;
+use crate::standing::Standing;
 use crate::waits::Waits;
 
 /// Handles of limiters, gates, breakers and stores that one instance may hold: they are defined once, when it is configured.
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
 pub(crate) struct HostState {
     pub(crate) exchange: ExchangeContext,
     pub(crate) handles: ResourceTable,
+    /// What the guest leaves with the host when it is configured.
+    pub(crate) standing: Box<Standing>,
     /// Of a guest that is called directly.
     pub(crate) guest: Option<Box<Guest>>,
     pub(crate) shared: Arc<Shared>,
@@ -75,6 +78,7 @@ impl HostState {
         Self {
             exchange: ExchangeContext::vacant(),
             handles,
+            standing: Box::default(),
             guest: None,
             shared,
             meters: Vec::new(),

@@ -24,12 +24,12 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 const WHOLE: u8 = 1;
 const WATCH: u8 = 2;
 const IMPORTS: &str = r#"
-  (import "veilgate:policy/llm@0.2.0" "model" (func $model (param i32)))
-  (import "veilgate:policy/llm@0.2.0" "set-model" (func $set_model (param i32 i32) (result i32)))
-  (import "veilgate:policy/llm@0.2.0" "usage-of" (func $usage_of (param i32)))
-  (import "veilgate:policy/request@0.2.0" "set-header" (func $set (param i32 i32 i32 i32) (result i32)))
-  (import "veilgate:policy/request@0.2.0" "set-attr" (func $set_attr (param i32 i32 i32 i32)))
-  (import "veilgate:policy/response@0.2.0" "set-header" (func $set_response (param i32 i32 i32 i32) (result i32)))"#;
+  (import "veilgate:policy/llm@0.2.1" "model" (func $model (param i32)))
+  (import "veilgate:policy/llm@0.2.1" "set-model" (func $set_model (param i32 i32) (result i32)))
+  (import "veilgate:policy/llm@0.2.1" "usage-of" (func $usage_of (param i32)))
+  (import "veilgate:policy/request@0.2.1" "set-header" (func $set (param i32 i32 i32 i32) (result i32)))
+  (import "veilgate:policy/request@0.2.1" "set-attr" (func $set_attr (param i32 i32 i32 i32)))
+  (import "veilgate:policy/response@0.2.1" "set-header" (func $set_response (param i32 i32 i32 i32) (result i32)))"#;
 
 /// What a guest does in a hook on a body, by the first byte of what it is given.
 const BY_FIRST_BYTE: &str = r#"
@@ -62,25 +62,25 @@ fn letter(letter: char, asks: u8) -> Vec<u8> {
           (i32.store8 (i32.const 1106) (i32.eq (i32.load8_u (i32.const 24)) (i32.const 122))) (i32.const 1024))
         (func (export "{ON_REQUEST}") (result i32) (call $ask))
         (func (export "{ON_RESPONSE}") (result i32) (call $ask))
-        (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param $at i32) (param $len i32) (result i32)
+        (func (export "veilgate:policy/request-body-hook@0.2.1#on-request-body") (param $at i32) (param $len i32) (result i32)
           (call $reset)
           (if (i32.eqz (call $set (i32.const 16) (i32.const 6) (i32.const 24) (i32.const 1))) (then (unreachable)))
           (call $append (local.get $at) (local.get $len) (i32.const 3176) (i32.const 1))
           (i32.const 3072))
-        (func (export "veilgate:policy/request-stream-hook@0.2.0#on-request-chunk") (param i32 i32 i32) (result i32)
+        (func (export "veilgate:policy/request-stream-hook@0.2.1#on-request-chunk") (param i32 i32 i32) (result i32)
           (call $chunk (local.get 0) (local.get 1) (local.get 2)))
-        (func (export "veilgate:policy/response-body-hook@0.2.0#on-response-body") (param $at i32) (param $len i32) (result i32)
+        (func (export "veilgate:policy/response-body-hook@0.2.1#on-response-body") (param $at i32) (param $len i32) (result i32)
           (call $reset)
           (if (i32.eqz (call $set_response (i32.const 16) (i32.const 6) (i32.const 24) (i32.const 1))) (then (unreachable)))
           (call $append (local.get $at) (local.get $len) (i32.const 2048) (i32.const 1))
           (i32.const 2048))
-        (func (export "veilgate:policy/response-stream-hook@0.2.0#on-response-chunk") (param i32 i32 i32) (result i32)
+        (func (export "veilgate:policy/response-stream-hook@0.2.1#on-response-chunk") (param i32 i32 i32) (result i32)
           (call $chunk (local.get 0) (local.get 1) (local.get 2)))
-        (func (export "veilgate:policy/complete-hook@0.2.0#on-complete")
+        (func (export "veilgate:policy/complete-hook@0.2.1#on-complete")
           (param i32 i64 i32 i64 i32 i32 i32 i32 i64 i64 i32 i32 i32)
           (call $set_attr (i32.const 24) (i32.const 1) (i32.const 16) (i32.const 6))
           (if (i32.eq (local.get 0) (i32.const 418)) (then (unreachable))))
-        (func (export "veilgate:policy/tick-hook@0.2.0#on-tick")
+        (func (export "veilgate:policy/tick-hook@0.2.1#on-tick")
           (if (i32.eq (i32.load8_u (i32.const 24)) (i32.const 116)) (then (unreachable))))"#
     );
     component("bodied", IMPORTS, &body)
@@ -317,7 +317,7 @@ fn a_response_in_place_of_another_is_not_the_one_whose_body_was_asked_for() {
     let bench = Bench::new();
     let answers = component(
         "responder",
-        r#"(import "veilgate:policy/response@0.2.0" "set-status" (func (param i32) (result i32)))"#,
+        r#"(import "veilgate:policy/response@0.2.1" "set-status" (func (param i32) (result i32)))"#,
         &format!(
             r#"(func (export "{ON_RESPONSE}") (result i32)
               (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store16 (i32.const 1028) (i32.const 403)) (i32.const 1024))"#
@@ -345,21 +345,21 @@ fn a_guest_reads_and_changes_the_model_and_later_sees_the_usage() {
           (if (call $set_model (i32.const 32) (i32.const 5)) (then (unreachable)))
           (i32.store8 (i32.const 1104) (i32.const 1)) (i32.const 1024))
         (func (export "{ON_RESPONSE}") (result i32) (i32.const 4096))
-        (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param i32 i32) (result i32)
+        (func (export "veilgate:policy/request-body-hook@0.2.1#on-request-body") (param i32 i32) (result i32)
           (call $model (i32.const 2048)) (if (i32.eqz (i32.load8_u (i32.const 2048))) (then (unreachable)))
           (drop (call $set (i32.const 16) (i32.const 7) (i32.load (i32.const 2052)) (i32.load (i32.const 2056))))
           (if (i32.eqz (call $set_model (i32.const 24) (i32.const 3))) (then (unreachable)))
           (call $usage_of (i32.const 2048))
           (if (i64.ne (i64.load (i32.const 2056)) (i64.const 2)) (then (unreachable)))
           (i32.const 4096))
-        (func (export "veilgate:policy/request-stream-hook@0.2.0#on-request-chunk") (param i32 i32 i32) (result i32) (i32.const 4096))
-        (func (export "veilgate:policy/response-body-hook@0.2.0#on-response-body") (param i32 i32) (result i32) (i32.const 4096))
-        (func (export "veilgate:policy/response-stream-hook@0.2.0#on-response-chunk") (param i32 i32 i32) (result i32) (i32.const 4096))
-        (func (export "veilgate:policy/complete-hook@0.2.0#on-complete") (param i32 i64 i32 i64 i32 i32 i32 i32 i64 i64 i32 i32 i32)
+        (func (export "veilgate:policy/request-stream-hook@0.2.1#on-request-chunk") (param i32 i32 i32) (result i32) (i32.const 4096))
+        (func (export "veilgate:policy/response-body-hook@0.2.1#on-response-body") (param i32 i32) (result i32) (i32.const 4096))
+        (func (export "veilgate:policy/response-stream-hook@0.2.1#on-response-chunk") (param i32 i32 i32) (result i32) (i32.const 4096))
+        (func (export "veilgate:policy/complete-hook@0.2.1#on-complete") (param i32 i64 i32 i64 i32 i32 i32 i32 i64 i64 i32 i32 i32)
           (call $usage_of (i32.const 2048))
           (if (i64.ne (i64.load (i32.const 2056)) (i64.const 30)) (then (unreachable)))
           (call $set_attr (i32.const 24) (i32.const 3) (i32.const 24) (i32.const 3)))
-        (func (export "veilgate:policy/tick-hook@0.2.0#on-tick"))"#
+        (func (export "veilgate:policy/tick-hook@0.2.1#on-tick"))"#
     );
     let bench = Bench::new();
     let chain = bench.chain(component("bodied", IMPORTS, &body), OnFault::Deny);

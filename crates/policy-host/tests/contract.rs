@@ -119,7 +119,7 @@ fn modules_of_another_patch_version_load_and_run() {
     let bench = Bench::with_workers(1);
     let current = Contract::current();
     let text = current.text.replacen(
-        "package veilgate:policy@0.2.0;",
+        "package veilgate:policy@0.2.1;",
         "package veilgate:policy@0.2.7;",
         1,
     );
@@ -134,7 +134,7 @@ fn modules_of_another_patch_version_load_and_run() {
 fn modules_of_another_line_are_refused_with_the_reason() {
     let current = Contract::current();
     let text = current.text.replacen(
-        "package veilgate:policy@0.2.0;",
+        "package veilgate:policy@0.2.1;",
         "package veilgate:policy@0.3.0;",
         1,
     );

@@ -135,8 +135,8 @@ fn calling_allocator(import: &str) -> Vec<u8> {
         "basic",
         &format!(
             r#"
-            (import "veilgate:policy/random@0.2.0" "number" (func $number (result i64)))
-            (import "veilgate:policy/request@0.2.0" "path" (func $path (param i32)))
+            (import "veilgate:policy/random@0.2.1" "number" (func $number (result i64)))
+            (import "veilgate:policy/request@0.2.1" "path" (func $path (param i32)))
             (memory (export "memory") 2)
             (global $asked (mut i32) (i32.const 0))
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -175,8 +175,8 @@ fn what_starts_may_call_what_needs_no_memory_and_nothing_else() {
         ("(call $path (i32.const 1024))", false),
     ] {
         let imports = r#"
-          (import "veilgate:policy/random@0.2.0" "number" (func $number (result i64)))
-          (import "veilgate:policy/request@0.2.0" "path" (func $path (param i32)))"#;
+          (import "veilgate:policy/random@0.2.1" "number" (func $number (result i64)))
+          (import "veilgate:policy/request@0.2.1" "path" (func $path (param i32)))"#;
         let body = format!(
             r#"{} (func $begin {call}) (start $begin)
             (func (export "{ON_REQUEST}") (result i32) (i32.const 4096))"#,
@@ -209,7 +209,7 @@ fn what_may_wait_or_is_of_several_parts_stays_a_component() {
     // Nothing of what may wait is imported: the encoder leaves it out.
     assert!(bench.load(calling).unwrap().is_direct());
     let send =
-        "(import \"veilgate:policy/outbox@0.2.0\" \"append\" (func (param i32 i32 i32 i32 i32)))";
+        "(import \"veilgate:policy/outbox@0.2.1\" \"append\" (func (param i32 i32 i32 i32 i32)))";
     let calling = granted("r", component("calling", send, &body), OnFault::Deny);
     let calling = bench.load(calling).unwrap();
     assert!(!calling.is_direct() && calling.may_wait());

@@ -108,7 +108,7 @@ fn a_decision_that_breaks_the_contract_is_refused_whole() {
 #[test]
 fn a_host_function_refuses_what_is_over_its_limit() {
     let imports =
-        r#"(import "veilgate:policy/random@0.2.0" "bytes" (func $bytes (param i32 i32)))"#;
+        r#"(import "veilgate:policy/random@0.2.1" "bytes" (func $bytes (param i32 i32)))"#;
     let body = format!(
         "{} (func (export \"{ON_REQUEST}\") (result i32) (call $bytes (i32.const 5000) (i32.const 2048)) (i32.const 4096))",
         configured()
@@ -124,8 +124,8 @@ fn a_host_function_refuses_what_is_over_its_limit() {
 fn overlapping_arguments_cannot_make_the_host_allocate_without_end() {
     // 4000 shares whose keys are all the same 60 KiB of memory: 240 MB, if each were copied.
     let imports = r#"
-      (import "veilgate:policy/limits@0.2.0" "[static]limiter.define" (func $define (param i32 i32 i32 i64 i64 i64 i32)))
-      (import "veilgate:policy/limits@0.2.0" "take-all" (func $take_all (param i32 i32 i32)))"#;
+      (import "veilgate:policy/limits@0.2.1" "[static]limiter.define" (func $define (param i32 i32 i32 i64 i64 i64 i32)))
+      (import "veilgate:policy/limits@0.2.1" "take-all" (func $take_all (param i32 i32 i32)))"#;
     let body = format!(
         r#"{} (data (i32.const 16) "l")
         (func (export "{ON_REQUEST}") (result i32) (local $at i32)
@@ -156,7 +156,7 @@ fn overlapping_arguments_cannot_make_the_host_allocate_without_end() {
 #[test]
 fn a_policy_works_again_on_a_new_instance_after_a_trap() {
     let imports =
-        r#"(import "veilgate:policy/request@0.2.0" "header" (func $header (param i32 i32 i32)))"#;
+        r#"(import "veilgate:policy/request@0.2.1" "header" (func $header (param i32 i32 i32)))"#;
     let body = format!(
         r#"{} (data (i32.const 16) "x-boom")
         (func (export "{ON_REQUEST}") (result i32)
@@ -268,7 +268,7 @@ fn what_configure_refuses_is_told_at_load() {
 fn imports_that_were_not_granted_or_do_not_exist_are_named() {
     let limits = component(
         "limiting",
-        r#"(import "veilgate:policy/limits@0.2.0" "take-all" (func (param i32 i32 i32)))"#,
+        r#"(import "veilgate:policy/limits@0.2.1" "take-all" (func (param i32 i32 i32)))"#,
         &format!(
             "{} (func (export \"{ON_REQUEST}\") (result i32) (i32.const 4096))",
             configured()
@@ -276,7 +276,7 @@ fn imports_that_were_not_granted_or_do_not_exist_are_named() {
     );
     let error = load_error(limits, |_| {}).to_string();
     assert!(
-        error.contains("veilgate:policy/limits@0.2.0") && error.contains("\"limits\""),
+        error.contains("veilgate:policy/limits@0.2.1") && error.contains("\"limits\""),
         "{error}"
     );
 }

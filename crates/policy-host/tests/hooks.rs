@@ -119,12 +119,12 @@ fn the_last_route_stands_and_defer_is_told() {
 }
 
 const REQUEST_IMPORTS: &str = r#"
-  (import "veilgate:policy/request@0.2.0" "header" (func $header (param i32 i32 i32)))
-  (import "veilgate:policy/request@0.2.0" "set-header" (func $set (param i32 i32 i32 i32) (result i32)))
-  (import "veilgate:policy/request@0.2.0" "set-path" (func $set_path (param i32 i32) (result i32)))
-  (import "veilgate:policy/request@0.2.0" "set-attr" (func $set_attr (param i32 i32 i32 i32)))
-  (import "veilgate:policy/request@0.2.0" "query" (func $query (param i32 i32 i32)))
-  (import "veilgate:policy/request@0.2.0" "info" (func $info (param i32)))"#;
+  (import "veilgate:policy/request@0.2.1" "header" (func $header (param i32 i32 i32)))
+  (import "veilgate:policy/request@0.2.1" "set-header" (func $set (param i32 i32 i32 i32) (result i32)))
+  (import "veilgate:policy/request@0.2.1" "set-path" (func $set_path (param i32 i32) (result i32)))
+  (import "veilgate:policy/request@0.2.1" "set-attr" (func $set_attr (param i32 i32 i32 i32)))
+  (import "veilgate:policy/request@0.2.1" "query" (func $query (param i32 i32 i32)))
+  (import "veilgate:policy/request@0.2.1" "info" (func $info (param i32)))"#;
 
 #[test]
 fn a_guest_reads_and_changes_the_request() {
@@ -203,9 +203,9 @@ fn the_configuration_reaches_every_instance() {
 fn appender(letter: char) -> Vec<u8> {
     component(
         "responder",
-        r#"(import "veilgate:policy/response@0.2.0" "append-header" (func $append (param i32 i32 i32 i32) (result i32)))
-           (import "veilgate:policy/response@0.2.0" "set-status" (func $set_status (param i32) (result i32)))
-           (import "veilgate:policy/response@0.2.0" "source-of" (func $source (result i32)))"#,
+        r#"(import "veilgate:policy/response@0.2.1" "append-header" (func $append (param i32 i32 i32 i32) (result i32)))
+           (import "veilgate:policy/response@0.2.1" "set-status" (func $set_status (param i32) (result i32)))
+           (import "veilgate:policy/response@0.2.1" "source-of" (func $source (result i32)))"#,
         &format!(
             r#"(data (i32.const 16) "x-order") (data (i32.const 24) "{letter}")
             (func (export "{ON_RESPONSE}") (result i32)
@@ -287,10 +287,10 @@ impl UpstreamView for OneUpstream {
 fn a_guest_sees_the_upstreams_and_steers_the_cache() {
     // Ejects the first endpoint of blue; adds a key part; says how long to store.
     let imports = r#"
-      (import "veilgate:policy/upstreams@0.2.0" "endpoints" (func $endpoints (param i32 i32 i32)))
-      (import "veilgate:policy/upstreams@0.2.0" "eject" (func $eject (param i32 i32 i32 i64 i32)))
-      (import "veilgate:policy/cache@0.2.0" "key-add" (func $key (param i32 i32)))
-      (import "veilgate:policy/cache@0.2.0" "store" (func $store (param i64 i64 i64)))"#;
+      (import "veilgate:policy/upstreams@0.2.1" "endpoints" (func $endpoints (param i32 i32 i32)))
+      (import "veilgate:policy/upstreams@0.2.1" "eject" (func $eject (param i32 i32 i32 i64 i32)))
+      (import "veilgate:policy/cache@0.2.1" "key-add" (func $key (param i32 i32)))
+      (import "veilgate:policy/cache@0.2.1" "store" (func $store (param i64 i64 i64)))"#;
     let body = format!(
         r#"(data (i32.const 16) "blue")
         (func (export "{ON_REQUEST}") (result i32)
@@ -336,7 +336,7 @@ fn a_guest_sees_the_upstreams_and_steers_the_cache() {
 #[test]
 fn a_flood_of_log_lines_is_cut_and_cannot_forge_lines() {
     let imports =
-        r#"(import "veilgate:policy/log@0.2.0" "write" (func $write (param i32 i32 i32)))"#;
+        r#"(import "veilgate:policy/log@0.2.1" "write" (func $write (param i32 i32 i32)))"#;
     let body = format!(
         r#"{} (data (i32.const 16) "one\nERROR two")
         (func (export "{ON_REQUEST}") (result i32) (local $n i32)

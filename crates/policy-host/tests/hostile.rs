@@ -84,12 +84,12 @@ fn text_that_is_not_utf8_ends_the_call() {
     };
     let log = "(call $f (i32.const 2) (i32.const 16) (i32.const 3))";
     check(
-        logging("log@0.2.0\" \"write", "i32 i32 i32", log),
+        logging("log@0.2.1\" \"write", "i32 i32 i32", log),
         Some(FaultKind::Trap),
     );
     let header = "(call $f (i32.const 16) (i32.const 3) (i32.const 1024))";
     check(
-        logging("request@0.2.0\" \"header", "i32 i32 i32", header),
+        logging("request@0.2.1\" \"header", "i32 i32 i32", header),
         Some(FaultKind::Trap),
     );
 }
@@ -99,7 +99,7 @@ fn huge_texts_are_cut_or_refused_and_never_copied_without_bound() {
     let logging = |bytes: u32| {
         component(
             "basic",
-            r#"(import "veilgate:policy/log@0.2.0" "write" (func $f (param i32 i32 i32)))"#,
+            r#"(import "veilgate:policy/log@0.2.1" "write" (func $f (param i32 i32 i32)))"#,
             &format!(
                 "{} (func (export \"{ON_REQUEST}\") (result i32) (drop (memory.grow (i32.const 300)))
                  (call $f (i32.const 2) (i32.const 65536) (i32.const {bytes})) (i32.const 4096))",

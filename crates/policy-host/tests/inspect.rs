@@ -23,7 +23,7 @@ fn a_component_tells_its_hooks_imports_and_memory() {
     assert_eq!(
         found.kind,
         ModuleKind::Component {
-            contract: "0.2.0".into()
+            contract: "0.2.1".into()
         }
     );
     assert_eq!(found.hooks, ["request-hook"]);
@@ -43,11 +43,11 @@ fn what_is_none_is_told_apart_and_why() {
             "version 0.1.0",
         ),
         (
-            "(component (import \"veilgate:policy/kv@0.2.0\" (instance)))",
+            "(component (import \"veilgate:policy/kv@0.2.1\" (instance)))",
             "no hook",
         ),
         (
-            "(component (import \"veilgate:policy/kv@0.2.0\" (instance)) (import \"veilgate:policy/log@0.3.0\" (instance)))",
+            "(component (import \"veilgate:policy/kv@0.2.1\" (instance)) (import \"veilgate:policy/log@0.3.0\" (instance)))",
             "several versions",
         ),
     ] {
@@ -61,7 +61,7 @@ fn what_is_none_is_told_apart_and_why() {
 
 #[test]
 fn wasi_and_calls_make_a_policy_that_waits() {
-    let text = "(component (import \"wasi:io/poll@0.2.3\" (instance)) (import \"veilgate:policy/http-call@0.2.0\" (instance)))";
+    let text = "(component (import \"wasi:io/poll@0.2.3\" (instance)) (import \"veilgate:policy/http-call@0.2.1\" (instance)))";
     let found = inspect(&wat::parse_str(text).unwrap());
     assert!(found.waits && found.wasi);
     assert_eq!(found.grants, ["http-call"]);

@@ -44,12 +44,12 @@ impl LimitStore for Store {
 }
 
 const IMPORTS: &str = r#"
-  (import "veilgate:policy/limits@0.2.0" "[static]limiter.define" (func $define (param i32 i32 i32 i64 i64 i64 i32)))
-  (import "veilgate:policy/limits@0.2.0" "[method]limiter.take" (func $take (param i32 i32 i32 i64 i32)))
-  (import "veilgate:policy/limits@0.2.0" "[method]limiter.peek" (func $peek (param i32 i32 i32 i32)))
-  (import "veilgate:policy/limits@0.2.0" "[method]limiter.settle" (func $settle (param i32 i32 i32 i64)))
-  (import "veilgate:policy/limits@0.2.0" "take-all" (func $take_all (param i32 i32 i32)))
-  (import "veilgate:policy/limits@0.2.0" "take-each" (func $take_each (param i32 i32 i32)))
+  (import "veilgate:policy/limits@0.2.1" "[static]limiter.define" (func $define (param i32 i32 i32 i64 i64 i64 i32)))
+  (import "veilgate:policy/limits@0.2.1" "[method]limiter.take" (func $take (param i32 i32 i32 i64 i32)))
+  (import "veilgate:policy/limits@0.2.1" "[method]limiter.peek" (func $peek (param i32 i32 i32 i32)))
+  (import "veilgate:policy/limits@0.2.1" "[method]limiter.settle" (func $settle (param i32 i32 i32 i64)))
+  (import "veilgate:policy/limits@0.2.1" "take-all" (func $take_all (param i32 i32 i32)))
+  (import "veilgate:policy/limits@0.2.1" "take-each" (func $take_each (param i32 i32 i32)))
 "#;
 
 /// The key of every call.

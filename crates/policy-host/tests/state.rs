@@ -14,8 +14,8 @@ use policy_host::{
 /// Takes 1 of a fixed window of 100 per minute; answers 429 when refused.
 fn limiter() -> Vec<u8> {
     let imports = r#"
-      (import "veilgate:policy/limits@0.2.0" "[static]limiter.define" (func $define (param i32 i32 i32 i64 i64 i64 i32)))
-      (import "veilgate:policy/limits@0.2.0" "[method]limiter.take" (func $take (param i32 i32 i32 i64 i32)))"#;
+      (import "veilgate:policy/limits@0.2.1" "[static]limiter.define" (func $define (param i32 i32 i32 i64 i64 i64 i32)))
+      (import "veilgate:policy/limits@0.2.1" "[method]limiter.take" (func $take (param i32 i32 i32 i64 i32)))"#;
     let body = format!(
         r#"(global $limiter (mut i32) (i32.const 0)) (data (i32.const 16) "minute") (data (i32.const 24) "everyone")
         (func (export "{CONFIGURE}") (param i32 i32) (result i32)
@@ -91,8 +91,8 @@ fn policies_of_one_scope_share_and_others_do_not() {
 #[test]
 fn a_place_in_a_gate_is_left_when_the_exchange_ends_even_if_the_guest_trapped() {
     let imports = r#"
-      (import "veilgate:policy/limits@0.2.0" "[static]gate.define" (func $define (param i32 i32 i32 i32)))
-      (import "veilgate:policy/limits@0.2.0" "[method]gate.enter" (func $enter (param i32 i32 i32) (result i32)))"#;
+      (import "veilgate:policy/limits@0.2.1" "[static]gate.define" (func $define (param i32 i32 i32 i32)))
+      (import "veilgate:policy/limits@0.2.1" "[method]gate.enter" (func $enter (param i32 i32 i32) (result i32)))"#;
     // Enters, then traps if there was room; a full gate is an answer of 429.
     let body = format!(
         r#"(global $gate (mut i32) (i32.const 0)) (data (i32.const 16) "g")
@@ -129,9 +129,9 @@ fn a_place_in_a_gate_is_left_when_the_exchange_ends_even_if_the_guest_trapped() 
 /// Opens at 4 calls with half of them failed, for 1 s, then 1 probe. `after` is what the after hook does.
 fn breaker(after: &str) -> Vec<u8> {
     let imports = r#"
-      (import "veilgate:policy/breakers@0.2.0" "[static]breaker.define" (func $define (param i32 i32 i64 i32 f32 i64 f32 i64 i32 i32)))
-      (import "veilgate:policy/breakers@0.2.0" "[method]breaker.admit" (func $admit (param i32 i32 i32 i32)))
-      (import "veilgate:policy/breakers@0.2.0" "[method]breaker.count-as" (func $count_as (param i32 i32 i32 i32)))"#;
+      (import "veilgate:policy/breakers@0.2.1" "[static]breaker.define" (func $define (param i32 i32 i64 i32 f32 i64 f32 i64 i32 i32)))
+      (import "veilgate:policy/breakers@0.2.1" "[method]breaker.admit" (func $admit (param i32 i32 i32 i32)))
+      (import "veilgate:policy/breakers@0.2.1" "[method]breaker.count-as" (func $count_as (param i32 i32 i32 i32)))"#;
     let body = format!(
         r#"(global $breaker (mut i32) (i32.const 0)) (data (i32.const 16) "b") (data (i32.const 24) "blue")
         (func (export "{CONFIGURE}") (param i32 i32) (result i32)

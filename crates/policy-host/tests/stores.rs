@@ -9,8 +9,8 @@ use policy_host::{Chain, OnFault, Outcome, PrimitiveCaps, Primitives};
 /// Opens the store `s` and counts requests in it; answers 200 and the count.
 fn counter() -> Vec<u8> {
     let imports = r#"
-      (import "veilgate:policy/kv@0.2.0" "[static]store.open" (func $open (param i32 i32 i32)))
-      (import "veilgate:policy/kv@0.2.0" "[method]store.incr" (func $incr (param i32 i32 i32 i64 i32 i64 i32)))"#;
+      (import "veilgate:policy/kv@0.2.1" "[static]store.open" (func $open (param i32 i32 i32)))
+      (import "veilgate:policy/kv@0.2.1" "[method]store.incr" (func $incr (param i32 i32 i32 i64 i32 i64 i32)))"#;
     let body = format!(
         r#"(global $store (mut i32) (i32.const 0)) (data (i32.const 16) "s") (data (i32.const 24) "hits")
         (func (export "{CONFIGURE}") (param i32 i32) (result i32)
@@ -78,8 +78,8 @@ fn a_store_is_shared_by_those_who_list_it_and_nobody_else() {
 /// Sets ten thousand entries of 1 KiB, each under another key, in one call; refusals are traps.
 fn flood() -> Vec<u8> {
     let imports = r#"
-      (import "veilgate:policy/kv@0.2.0" "[static]store.open" (func $open (param i32 i32 i32)))
-      (import "veilgate:policy/kv@0.2.0" "[method]store.set" (func $set (param i32 i32 i32 i32 i32 i32 i64 i32)))"#;
+      (import "veilgate:policy/kv@0.2.1" "[static]store.open" (func $open (param i32 i32 i32)))
+      (import "veilgate:policy/kv@0.2.1" "[method]store.set" (func $set (param i32 i32 i32 i32 i32 i32 i64 i32)))"#;
     let body = format!(
         r#"(global $store (mut i32) (i32.const 0)) (global $n (mut i32) (i32.const 0)) (data (i32.const 16) "s")
         (func (export "{CONFIGURE}") (param i32 i32) (result i32)
@@ -127,7 +127,7 @@ fn a_flood_of_entries_takes_no_more_than_the_operator_said() {
 #[test]
 fn the_number_of_stores_is_bounded_but_not_that_of_shared_ones() {
     let imports = r#"
-      (import "veilgate:policy/kv@0.2.0" "[static]store.open" (func $open (param i32 i32 i32)))"#;
+      (import "veilgate:policy/kv@0.2.1" "[static]store.open" (func $open (param i32 i32 i32)))"#;
     // Answers 200 and how many of sixteen names could be opened.
     let body = format!(
         r#"(global $n (mut i32) (i32.const 0)) (global $opened (mut i32) (i32.const 0))
@@ -156,10 +156,10 @@ fn the_number_of_stores_is_bounded_but_not_that_of_shared_ones() {
 /// Defines `m` of this kind with one label, twice, and expects the same number; then `use_it`, with the label `x` at 1100.
 fn metering(kind: u32, use_it: &str) -> Vec<u8> {
     let imports = r#"
-      (import "veilgate:policy/metrics@0.2.0" "define" (func $define (param i32 i32 i32 i32 i32 i32 i32 i32)))
-      (import "veilgate:policy/metrics@0.2.0" "add" (func $add (param i32 i64 i32 i32)))
-      (import "veilgate:policy/metrics@0.2.0" "set" (func $set (param i32 f64 i32 i32)))
-      (import "veilgate:policy/metrics@0.2.0" "observe" (func $observe (param i32 f64 i32 i32)))"#;
+      (import "veilgate:policy/metrics@0.2.1" "define" (func $define (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (import "veilgate:policy/metrics@0.2.1" "add" (func $add (param i32 i64 i32 i32)))
+      (import "veilgate:policy/metrics@0.2.1" "set" (func $set (param i32 f64 i32 i32)))
+      (import "veilgate:policy/metrics@0.2.1" "observe" (func $observe (param i32 f64 i32 i32)))"#;
     let body = format!(
         r#"(data (i32.const 16) "m") (data (i32.const 24) "what")
         (data (i32.const 1100) "\18\00\00\00\04\00\00\00\18\00\00\00\04\00\00\00")

@@ -89,12 +89,12 @@ impl PolicyRecords for Records {
 }
 
 const IMPORTS: &str = r#"
-  (import "veilgate:policy/http-call@0.2.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
-  (import "veilgate:policy/http-call@0.2.0" "start" (func $start (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
-  (import "veilgate:policy/http-call@0.2.0" "notify" (func $notify (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
-  (import "veilgate:policy/http-call@0.2.0" "[method]pending.wait" (func $wait (param i32 i32)))
-  (import "veilgate:policy/http-call@0.2.0" "[resource-drop]pending" (func $drop_pending (param i32)))
-  (import "veilgate:policy/outbox@0.2.0" "append" (func $append (param i32 i32 i32 i32 i32)))
+  (import "veilgate:policy/http-call@0.2.1" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+  (import "veilgate:policy/http-call@0.2.1" "start" (func $start (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+  (import "veilgate:policy/http-call@0.2.1" "notify" (func $notify (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+  (import "veilgate:policy/http-call@0.2.1" "[method]pending.wait" (func $wait (param i32 i32)))
+  (import "veilgate:policy/http-call@0.2.1" "[resource-drop]pending" (func $drop_pending (param i32)))
+  (import "veilgate:policy/outbox@0.2.1" "append" (func $append (param i32 i32 i32 i32 i32)))
 "#;
 
 /// In `body`, `CALL` is a call's arguments; `$answer` builds a response whose status is what it is given.

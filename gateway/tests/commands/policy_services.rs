@@ -9,18 +9,18 @@ use crate::site::{Folder, Said};
 /// Posts `key` to `/check` of the upstream `auth`. After a 200 it leaves a record and goes on; else it answers with the reply's status, or
 /// with 500 and the number of the error, the record's too.
 fn asking() -> Vec<u8> {
-    let world = "import veilgate:policy/http-call@0.2.0; import veilgate:policy/outbox@0.2.0;
-        export veilgate:policy/request-hook@0.2.0;";
-    let imports = r#"(import "veilgate:policy/http-call@0.2.0" "send"
+    let world = "import veilgate:policy/http-call@0.2.1; import veilgate:policy/outbox@0.2.1;
+        export veilgate:policy/request-hook@0.2.1;";
+    let imports = r#"(import "veilgate:policy/http-call@0.2.1" "send"
           (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
-        (import "veilgate:policy/outbox@0.2.0" "append" (func $append (param i32 i32 i32 i32 i32)))"#;
+        (import "veilgate:policy/outbox@0.2.1" "append" (func $append (param i32 i32 i32 i32 i32)))"#;
     let body = r#"(data (i32.const 16) "auth") (data (i32.const 24) "POST") (data (i32.const 32) "/check") (data (i32.const 40) "key")
         (data (i32.const 48) "audit") (data (i32.const 56) "{\"a\": 1}")
         (func $answer (param $status i32) (result i32)
           (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store16 (i32.const 1028) (local.get $status)) (i32.const 1024))
         (func $failed (param $at i32) (result i32)
           (call $answer (i32.add (i32.const 500) (i32.load8_u (local.get $at)))))
-        (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+        (func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
           (call $reset)
           (call $send (i32.const 16) (i32.const 4) (i32.const 24) (i32.const 4) (i32.const 32) (i32.const 6)
             (i32.const 0) (i32.const 0) (i32.const 40) (i32.const 3) (i64.const 500) (i32.const 512))
@@ -179,12 +179,12 @@ fn what_cannot_be_of_a_call_is_shown_with_its_place() {
 
 /// Watches requests and puts an `a` after each piece; has responses whole and puts a `b` after them; logs when all is over, and ticks.
 fn every_step() -> Vec<u8> {
-    let world = "import veilgate:policy/log@0.2.0; export veilgate:policy/request-hook@0.2.0;
-        export veilgate:policy/request-stream-hook@0.2.0; export veilgate:policy/response-hook@0.2.0;
-        export veilgate:policy/response-body-hook@0.2.0; export veilgate:policy/complete-hook@0.2.0;
-        export veilgate:policy/tick-hook@0.2.0;";
+    let world = "import veilgate:policy/log@0.2.1; export veilgate:policy/request-hook@0.2.1;
+        export veilgate:policy/request-stream-hook@0.2.1; export veilgate:policy/response-hook@0.2.1;
+        export veilgate:policy/response-body-hook@0.2.1; export veilgate:policy/complete-hook@0.2.1;
+        export veilgate:policy/tick-hook@0.2.1;";
     let imports =
-        r#"(import "veilgate:policy/log@0.2.0" "write" (func $write (param i32 i32 i32)))"#;
+        r#"(import "veilgate:policy/log@0.2.1" "write" (func $write (param i32 i32 i32)))"#;
     let body = r#"(data (i32.const 16) "over") (data (i32.const 24) "tick")
         (func $append (param $at i32) (param $len i32) (param $letter i32) (result i32)
           (call $reset)
@@ -193,20 +193,20 @@ fn every_step() -> Vec<u8> {
           (i32.store (i32.const 2052) (local.get $at))
           (i32.store (i32.const 2056) (i32.add (local.get $len) (i32.const 1)))
           (i32.const 2048))
-        (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+        (func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
           (i32.store8 (i32.const 1104) (i32.const 2)) (i32.const 1024))
-        (func (export "veilgate:policy/response-hook@0.2.0#on-response") (result i32)
+        (func (export "veilgate:policy/response-hook@0.2.1#on-response") (result i32)
           (i32.store8 (i32.const 1104) (i32.const 1)) (i32.const 1024))
-        (func (export "veilgate:policy/request-stream-hook@0.2.0#on-request-chunk") (param i32 i32 i32) (result i32)
+        (func (export "veilgate:policy/request-stream-hook@0.2.1#on-request-chunk") (param i32 i32 i32) (result i32)
           (call $append (local.get 0) (local.get 1) (i32.const 97)))
-        (func (export "veilgate:policy/response-body-hook@0.2.0#on-response-body") (param i32 i32) (result i32)
+        (func (export "veilgate:policy/response-body-hook@0.2.1#on-response-body") (param i32 i32) (result i32)
           (call $append (local.get 0) (local.get 1) (i32.const 98)))
-        (func (export "veilgate:policy/complete-hook@0.2.0#on-complete")
+        (func (export "veilgate:policy/complete-hook@0.2.1#on-complete")
           (param $status i32) (param i64 i32 i64 i32 i32 i32 i32 i64 i64 i32 i32 i32)
           (call $reset)
           (if (i32.eq (local.get $status) (i32.const 204)) (then (unreachable)))
           (call $write (i32.const 2) (i32.const 16) (i32.const 4)))
-        (func (export "veilgate:policy/tick-hook@0.2.0#on-tick")
+        (func (export "veilgate:policy/tick-hook@0.2.1#on-tick")
           (call $write (i32.const 2) (i32.const 24) (i32.const 4)))"#;
     guest(world, imports, body)
 }

@@ -330,7 +330,7 @@ fn an_inspection_tells_what_a_module_is_and_needs() {
     assert_eq!(told[0], "guest.wasm");
     assert_eq!(
         told[1],
-        "kind      component on version 0.2.0 of the contract"
+        "kind      component on version 0.2.1 of the contract"
     );
     assert_eq!(told[2], "hooks     request-hook");
     for line in [

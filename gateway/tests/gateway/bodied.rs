@@ -11,9 +11,9 @@ pub const WATCH: u8 = 2;
 /// Asks for the request's and the response's body, and puts its letter after what it is given. By the first byte it is given, it does
 /// something else: `t` traps; of pieces, `d` is dropped, `x` aborts, `k` is kept.
 pub fn letter(letter: char, asks_request: u8, asks_response: u8) -> Vec<u8> {
-    let world = "export veilgate:policy/request-hook@0.2.0; export veilgate:policy/request-body-hook@0.2.0;
-        export veilgate:policy/request-stream-hook@0.2.0; export veilgate:policy/response-hook@0.2.0;
-        export veilgate:policy/response-body-hook@0.2.0; export veilgate:policy/response-stream-hook@0.2.0;";
+    let world = "export veilgate:policy/request-hook@0.2.1; export veilgate:policy/request-body-hook@0.2.1;
+        export veilgate:policy/request-stream-hook@0.2.1; export veilgate:policy/response-hook@0.2.1;
+        export veilgate:policy/response-body-hook@0.2.1; export veilgate:policy/response-stream-hook@0.2.1;";
     let body = format!(
         r#"(data (i32.const 24) "{letter}")
         (func $append (param $at i32) (param $len i32) (param $answer i32)
@@ -32,21 +32,21 @@ pub fn letter(letter: char, asks_request: u8, asks_response: u8) -> Vec<u8> {
           (if (i32.eq (local.get $first) (i32.const 100)) (then (i32.store8 (i32.const 2048) (i32.const 2))))
           (if (i32.eq (local.get $first) (i32.const 120)) (then (i32.store8 (i32.const 2048) (i32.const 3))))
           (i32.const 2048))
-        (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+        (func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
           (i32.store8 (i32.const 1104) (i32.const {asks_request})) (i32.const 1024))
-        (func (export "veilgate:policy/response-hook@0.2.0#on-response") (result i32)
+        (func (export "veilgate:policy/response-hook@0.2.1#on-response") (result i32)
           (i32.store8 (i32.const 1104) (i32.const {asks_response})) (i32.const 1024))
-        (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param $at i32) (param $len i32) (result i32)
+        (func (export "veilgate:policy/request-body-hook@0.2.1#on-request-body") (param $at i32) (param $len i32) (result i32)
           (call $reset)
           (call $append (local.get $at) (local.get $len) (i32.const 3176))
           (i32.const 3072))
-        (func (export "veilgate:policy/response-body-hook@0.2.0#on-response-body") (param $at i32) (param $len i32) (result i32)
+        (func (export "veilgate:policy/response-body-hook@0.2.1#on-response-body") (param $at i32) (param $len i32) (result i32)
           (call $reset)
           (call $append (local.get $at) (local.get $len) (i32.const 2048))
           (i32.const 2048))
-        (func (export "veilgate:policy/request-stream-hook@0.2.0#on-request-chunk") (param i32 i32 i32) (result i32)
+        (func (export "veilgate:policy/request-stream-hook@0.2.1#on-request-chunk") (param i32 i32 i32) (result i32)
           (call $chunk (local.get 0) (local.get 1) (local.get 2)))
-        (func (export "veilgate:policy/response-stream-hook@0.2.0#on-response-chunk") (param i32 i32 i32) (result i32)
+        (func (export "veilgate:policy/response-stream-hook@0.2.1#on-response-chunk") (param i32 i32 i32) (result i32)
           (call $chunk (local.get 0) (local.get 1) (local.get 2)))"#
     );
     guest(world, "", &body)

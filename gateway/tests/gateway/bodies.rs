@@ -265,14 +265,14 @@ async fn a_request_is_routed_by_the_model_that_its_body_names() {
     let (first, addr) = Origin::start().await;
     let (second, other) = Origin::start().await;
     // A model whose name begins with `b` goes to `second`, under the name `z`.
-    let world = "import veilgate:policy/llm@0.2.0; export veilgate:policy/request-hook@0.2.0;
-        export veilgate:policy/request-body-hook@0.2.0;";
-    let imports = r#"(import "veilgate:policy/llm@0.2.0" "model" (func $model (param i32)))
-        (import "veilgate:policy/llm@0.2.0" "set-model" (func $set_model (param i32 i32) (result i32)))"#;
+    let world = "import veilgate:policy/llm@0.2.1; export veilgate:policy/request-hook@0.2.1;
+        export veilgate:policy/request-body-hook@0.2.1;";
+    let imports = r#"(import "veilgate:policy/llm@0.2.1" "model" (func $model (param i32)))
+        (import "veilgate:policy/llm@0.2.1" "set-model" (func $set_model (param i32 i32) (result i32)))"#;
     let body = r#"(data (i32.const 16) "second") (data (i32.const 24) "z")
-        (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+        (func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
           (i32.store8 (i32.const 1104) (i32.const 1)) (i32.const 1024))
-        (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param i32 i32) (result i32)
+        (func (export "veilgate:policy/request-body-hook@0.2.1#on-request-body") (param i32 i32) (result i32)
           (call $reset)
           (call $model (i32.const 2048))
           (if (i32.eqz (i32.load8_u (i32.const 2048))) (then (return (i32.const 4096))))
@@ -296,9 +296,9 @@ async fn a_request_is_routed_by_the_model_that_its_body_names() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_is_cached_by_its_body() {
     let (origin, addr) = Origin::start().await;
-    let world = "import veilgate:policy/cache@0.2.0; export veilgate:policy/request-hook@0.2.0;";
-    let imports = r#"(import "veilgate:policy/cache@0.2.0" "key-body" (func $key_body))"#;
-    let body = r#"(func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+    let world = "import veilgate:policy/cache@0.2.1; export veilgate:policy/request-hook@0.2.1;";
+    let imports = r#"(import "veilgate:policy/cache@0.2.1" "key-body" (func $key_body))"#;
+    let body = r#"(func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
         (call $key_body) (i32.const 4096))"#;
     let settings = "grants = [\"cache\"]\nmax_body_bytes = 8";
     let guests = [("keys", guest(world, imports, body), settings)];
@@ -332,14 +332,14 @@ async fn a_post_is_cached_by_its_body() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn posts_with_one_normal_form_share_a_response() {
     let (origin, addr) = Origin::start().await;
-    let world = "import veilgate:policy/cache@0.2.0; export veilgate:policy/request-hook@0.2.0;
-        export veilgate:policy/request-body-hook@0.2.0;";
+    let world = "import veilgate:policy/cache@0.2.1; export veilgate:policy/request-hook@0.2.1;
+        export veilgate:policy/request-body-hook@0.2.1;";
     let imports =
-        r#"(import "veilgate:policy/cache@0.2.0" "key-text" (func $key_text (param i32 i32)))"#;
+        r#"(import "veilgate:policy/cache@0.2.1" "key-text" (func $key_text (param i32 i32)))"#;
     // The first byte is the normal form of all that begins with it.
-    let body = r#"(func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+    let body = r#"(func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
           (i32.store8 (i32.const 1104) (i32.const 1)) (i32.const 1024))
-        (func (export "veilgate:policy/request-body-hook@0.2.0#on-request-body") (param i32 i32) (result i32)
+        (func (export "veilgate:policy/request-body-hook@0.2.1#on-request-body") (param i32 i32) (result i32)
           (call $reset)
           (call $key_text (local.get 0) (i32.const 1))
           (i32.const 4096))"#;

@@ -11,17 +11,17 @@ use crate::origin::Origin;
 use crate::records::{OUTBOX, records};
 use crate::site::PATIENCE;
 
-const WORLD: &str = "import veilgate:policy/http-call@0.2.0; import veilgate:policy/outbox@0.2.0;
-    export veilgate:policy/request-hook@0.2.0;";
+const WORLD: &str = "import veilgate:policy/http-call@0.2.1; import veilgate:policy/outbox@0.2.1;
+    export veilgate:policy/request-hook@0.2.1;";
 
 /// Answers with the reply's status, or with 500 and the number of the error.
 pub fn asking(path: &str, timeout_ms: u64) -> Vec<u8> {
-    let imports = r#"(import "veilgate:policy/http-call@0.2.0" "send"
+    let imports = r#"(import "veilgate:policy/http-call@0.2.1" "send"
         (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))"#;
     let length = path.len();
     let body = format!(
         r#"(data (i32.const 16) "origin") (data (i32.const 64) "GET") (data (i32.const 72) "{path}")
-        (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+        (func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
           (call $reset)
           (call $send (i32.const 16) (i32.const 6) (i32.const 64) (i32.const 3) (i32.const 72) (i32.const {length})
             (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i64.const {timeout_ms}) (i32.const 512))
@@ -56,9 +56,9 @@ async fn a_policy_gets_an_upstreams_reply_or_learns_why_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policys_record_is_in_the_outbox_with_its_name_and_exchange() {
     let (_origin, addr) = Origin::start().await;
-    let imports = r#"(import "veilgate:policy/outbox@0.2.0" "append" (func $append (param i32 i32 i32 i32 i32)))"#;
+    let imports = r#"(import "veilgate:policy/outbox@0.2.1" "append" (func $append (param i32 i32 i32 i32 i32)))"#;
     let body = r#"(data (i32.const 16) "audit") (data (i32.const 32) "{\"a\": 1}")
-        (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32)
+        (func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32)
           (call $reset)
           (call $append (i32.const 16) (i32.const 5) (i32.const 32) (i32.const 8) (i32.const 512))
           (if (i32.load8_u (i32.const 512)) (then (unreachable)))
@@ -83,16 +83,16 @@ async fn a_policys_record_is_in_the_outbox_with_its_name_and_exchange() {
 /// Asks the origin about each piece of a body, on either way, before it lets it pass with an `a` behind it. A piece that begins with `x` is
 /// broken off after that.
 fn asking_about_pieces() -> Vec<u8> {
-    let world = "import veilgate:policy/http-call@0.2.0; export veilgate:policy/request-hook@0.2.0;
-        export veilgate:policy/request-stream-hook@0.2.0; export veilgate:policy/response-hook@0.2.0;
-        export veilgate:policy/response-stream-hook@0.2.0;";
-    let imports = r#"(import "veilgate:policy/http-call@0.2.0" "send"
+    let world = "import veilgate:policy/http-call@0.2.1; export veilgate:policy/request-hook@0.2.1;
+        export veilgate:policy/request-stream-hook@0.2.1; export veilgate:policy/response-hook@0.2.1;
+        export veilgate:policy/response-stream-hook@0.2.1;";
+    let imports = r#"(import "veilgate:policy/http-call@0.2.1" "send"
         (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))"#;
     let hook = |name: &str| {
         format!(
-            "(func (export \"veilgate:policy/{name}-stream-hook@0.2.0#on-{name}-chunk\") (param i32 i32 i32) (result i32)
+            "(func (export \"veilgate:policy/{name}-stream-hook@0.2.1#on-{name}-chunk\") (param i32 i32 i32) (result i32)
                (call $chunk (local.get 0) (local.get 1)))
-             (func (export \"veilgate:policy/{name}-hook@0.2.0#on-{name}\") (result i32)
+             (func (export \"veilgate:policy/{name}-hook@0.2.1#on-{name}\") (result i32)
                (i32.store8 (i32.const 1104) (i32.const 2)) (i32.const 1024))"
         )
     };

@@ -10,7 +10,7 @@ use crate::guests::roomy as guest;
 use crate::origin::Origin;
 use crate::site::{Site, until};
 
-const COMPLETE: &str = "veilgate:policy/complete-hook@0.2.0#on-complete";
+const COMPLETE: &str = "veilgate:policy/complete-hook@0.2.1#on-complete";
 const COMPLETE_PARAMS: &str = "(param i32 i64 i32 i64 i32 i32 i32 i32 i64 i64 i32 i32 i32)";
 
 /// Calls and faults of the one policy.
@@ -41,7 +41,7 @@ async fn the_end_is_told_once_after_success_error_and_abort() {
           (if (i32.eqz (local.get 7)) (then (unreachable)))
           (if (i32.and (local.get 12) (i64.eqz (local.get 9))) (then (unreachable))))"#
     );
-    let module = guest("export veilgate:policy/complete-hook@0.2.0;", "", &body);
+    let module = guest("export veilgate:policy/complete-hook@0.2.1;", "", &body);
     let site = site(addr, &[("a", module, "")], "").await;
     assert_eq!(fetch(site.addr, "/").await.text(), "hello");
     is_called(&site, 1).await;
@@ -72,7 +72,7 @@ async fn the_end_is_told_once_after_success_error_and_abort() {
 async fn a_trap_at_the_end_concerns_nobody() {
     let (_, addr) = Origin::start().await;
     let body = format!(r#"(func (export "{COMPLETE}") {COMPLETE_PARAMS} (unreachable))"#);
-    let module = guest("export veilgate:policy/complete-hook@0.2.0;", "", &body);
+    let module = guest("export veilgate:policy/complete-hook@0.2.1;", "", &body);
     for rule in ["deny", "skip"] {
         let on_fault = format!("on_fault = \"{rule}\"");
         let site = site(addr, &[("a", module.clone(), &on_fault)], "").await;
@@ -88,7 +88,7 @@ async fn a_trap_at_the_end_concerns_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_usage_of_a_streamed_chat_is_known_at_its_end() {
     let (_, addr) = Origin::start().await;
-    let imports = r#"(import "veilgate:policy/llm@0.2.0" "usage-of" (func $usage_of (param i32)))"#;
+    let imports = r#"(import "veilgate:policy/llm@0.2.1" "usage-of" (func $usage_of (param i32)))"#;
     // Some; prompt 30, completion 4, measured.
     let body = format!(
         r#"(func (export "{COMPLETE}") {COMPLETE_PARAMS}
@@ -98,7 +98,7 @@ async fn the_usage_of_a_streamed_chat_is_known_at_its_end() {
           (if (i64.ne (i64.load (i32.const 2064)) (i64.const 4)) (then (unreachable)))
           (if (i32.load8_u (i32.const 2072)) (then (unreachable))))"#
     );
-    let world = "import veilgate:policy/llm@0.2.0; export veilgate:policy/complete-hook@0.2.0;";
+    let world = "import veilgate:policy/llm@0.2.1; export veilgate:policy/complete-hook@0.2.1;";
     let module = guest(world, imports, &body);
     let site = site(addr, &[("a", module, "grants = [\"llm\"]")], "").await;
     let chat = fetch(site.addr, "/chat").await;
@@ -110,8 +110,8 @@ async fn the_usage_of_a_streamed_chat_is_known_at_its_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_ticks_until_the_gateway_drains() {
     let (_, addr) = Origin::start().await;
-    let body = r#"(func (export "veilgate:policy/tick-hook@0.2.0#on-tick"))"#;
-    let module = guest("export veilgate:policy/tick-hook@0.2.0;", "", body);
+    let body = r#"(func (export "veilgate:policy/tick-hook@0.2.1#on-tick"))"#;
+    let module = guest("export veilgate:policy/tick-hook@0.2.1;", "", body);
     let site = site(addr, &[("a", module, "tick = \"100ms\"")], "").await;
     until("it ticked three times", async || {
         counted(&site).await.0 >= 3
@@ -124,7 +124,7 @@ async fn a_policy_ticks_until_the_gateway_drains() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tick_that_nobody_hears_stops_the_start() {
     let body = format!(r#"(func (export "{COMPLETE}") {COMPLETE_PARAMS})"#);
-    let module = guest("export veilgate:policy/complete-hook@0.2.0;", "", &body);
+    let module = guest("export veilgate:policy/complete-hook@0.2.1;", "", &body);
     let (dir, text) = crate::bodied::policies(&[("a", module, "tick = \"1s\"")]);
     let text = format!(
         "[[listener]]\naddr = \"127.0.0.1:0\"\n[[upstream]]\nname = \"origin\"\nendpoints = [\"http://127.0.0.1:9\"]\n{text}"

@@ -6,9 +6,9 @@ use wit_parser::Resolve;
 /// A guest whose request hook is `body`; it must leave the address of a decision. Address 4096 is one that says: go on.
 pub fn request_hook(body: &str) -> Vec<u8> {
     let hook = format!(
-        "(func (export \"veilgate:policy/request-hook@0.2.0#on-request\") (result i32) {body})"
+        "(func (export \"veilgate:policy/request-hook@0.2.1#on-request\") (result i32) {body})"
     );
-    guest("export veilgate:policy/request-hook@0.2.0;", "", &hook)
+    guest("export veilgate:policy/request-hook@0.2.1;", "", &hook)
 }
 
 /// A guest of a world with these imports and exports. What the host passes in goes to 65536; below 4096 is the guest's own.

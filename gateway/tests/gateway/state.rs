@@ -8,9 +8,9 @@ use crate::guests::guest;
 use crate::origin::Origin;
 use crate::site::Site;
 
-const CONFIGURE: &str = "veilgate:policy/lifecycle@0.2.0#configure";
-const ON_REQUEST: &str = "veilgate:policy/request-hook@0.2.0#on-request";
-const BEFORE: &str = "veilgate:policy/attempt-hook@0.2.0#before";
+const CONFIGURE: &str = "veilgate:policy/lifecycle@0.2.1#configure";
+const ON_REQUEST: &str = "veilgate:policy/request-hook@0.2.1#on-request";
+const BEFORE: &str = "veilgate:policy/attempt-hook@0.2.1#before";
 
 async fn site(policies: &[(&str, Vec<u8>, &str)], addr: std::net::SocketAddr) -> Site {
     let dir = tempfile::tempdir().expect("a folder");
@@ -30,12 +30,12 @@ async fn site(policies: &[(&str, Vec<u8>, &str)], addr: std::net::SocketAddr) ->
 
 /// Counts requests by a label, observes 7.5, and sets a gauge to 1.5.
 fn teller() -> Vec<u8> {
-    let world = "import veilgate:policy/metrics@0.2.0; export veilgate:policy/lifecycle@0.2.0; export veilgate:policy/request-hook@0.2.0;";
+    let world = "import veilgate:policy/metrics@0.2.1; export veilgate:policy/lifecycle@0.2.1; export veilgate:policy/request-hook@0.2.1;";
     let imports = r#"
-      (import "veilgate:policy/metrics@0.2.0" "define" (func $define (param i32 i32 i32 i32 i32 i32 i32 i32)))
-      (import "veilgate:policy/metrics@0.2.0" "add" (func $add (param i32 i64 i32 i32)))
-      (import "veilgate:policy/metrics@0.2.0" "set" (func $set (param i32 f64 i32 i32)))
-      (import "veilgate:policy/metrics@0.2.0" "observe" (func $observe (param i32 f64 i32 i32)))"#;
+      (import "veilgate:policy/metrics@0.2.1" "define" (func $define (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (import "veilgate:policy/metrics@0.2.1" "add" (func $add (param i32 i64 i32 i32)))
+      (import "veilgate:policy/metrics@0.2.1" "set" (func $set (param i32 f64 i32 i32)))
+      (import "veilgate:policy/metrics@0.2.1" "observe" (func $observe (param i32 f64 i32 i32)))"#;
     let body = format!(
         r#"(data (i32.const 16) "seen_total") (data (i32.const 32) "cost") (data (i32.const 40) "level") (data (i32.const 48) "who") (data (i32.const 56) "a \"b\"")
         (data (i32.const 64) "What was seen")
@@ -82,10 +82,10 @@ async fn metrics_of_a_policy_are_shown_under_its_name() {
 
 /// Counts requests in the store `s`; answers 200 and the count.
 fn counter() -> Vec<u8> {
-    let world = "import veilgate:policy/kv@0.2.0; export veilgate:policy/lifecycle@0.2.0; export veilgate:policy/request-hook@0.2.0;";
+    let world = "import veilgate:policy/kv@0.2.1; export veilgate:policy/lifecycle@0.2.1; export veilgate:policy/request-hook@0.2.1;";
     let imports = r#"
-      (import "veilgate:policy/kv@0.2.0" "[static]store.open" (func $open (param i32 i32 i32)))
-      (import "veilgate:policy/kv@0.2.0" "[method]store.incr" (func $incr (param i32 i32 i32 i64 i32 i64 i32)))"#;
+      (import "veilgate:policy/kv@0.2.1" "[static]store.open" (func $open (param i32 i32 i32)))
+      (import "veilgate:policy/kv@0.2.1" "[method]store.incr" (func $incr (param i32 i32 i32 i64 i32 i64 i32)))"#;
     let body = format!(
         r#"(global $store (mut i32) (i32.const 0)) (data (i32.const 16) "s") (data (i32.const 24) "hits")
         (func (export "{CONFIGURE}") (param i32 i32) (result i32)
@@ -130,12 +130,12 @@ async fn policies_share_the_stores_that_the_operator_lists() {
 /// Stores for so many milliseconds under the tag `t&t`, lets a stale answer stand in for an error for a minute, and gives up on
 /// requests with the field `x-give-up`.
 fn cacher(ttl_ms: u64) -> Vec<u8> {
-    let world = "import veilgate:policy/request@0.2.0; import veilgate:policy/cache@0.2.0; export veilgate:policy/request-hook@0.2.0; export veilgate:policy/attempt-hook@0.2.0;";
+    let world = "import veilgate:policy/request@0.2.1; import veilgate:policy/cache@0.2.1; export veilgate:policy/request-hook@0.2.1; export veilgate:policy/attempt-hook@0.2.1;";
     let imports = r#"
-      (import "veilgate:policy/request@0.2.0" "header" (func $header (param i32 i32 i32)))
-      (import "veilgate:policy/cache@0.2.0" "store" (func $store (param i64 i64 i64)))
-      (import "veilgate:policy/cache@0.2.0" "tag" (func $tag (param i32 i32)))
-      (import "veilgate:policy/cache@0.2.0" "stale-if-error" (func $stale_if_error (param i64)))"#;
+      (import "veilgate:policy/request@0.2.1" "header" (func $header (param i32 i32 i32)))
+      (import "veilgate:policy/cache@0.2.1" "store" (func $store (param i64 i64 i64)))
+      (import "veilgate:policy/cache@0.2.1" "tag" (func $tag (param i32 i32)))
+      (import "veilgate:policy/cache@0.2.1" "stale-if-error" (func $stale_if_error (param i64)))"#;
     let body = format!(
         r#"(data (i32.const 16) "t&t") (data (i32.const 24) "x-give-up") (data (i32.const 40) "\10\00\00\00\03\00\00\00")
         (func (export "{ON_REQUEST}") (result i32)

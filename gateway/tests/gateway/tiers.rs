@@ -18,12 +18,12 @@ fn bomb() -> Vec<u8> {
     let blocks = "block (type $many) end ".repeat(60_000);
     let body = format!(
         "(type $many (func (param {many}) (result {many})))
-         (func (export \"veilgate:policy/request-hook@0.2.0#on-request\") (result i32) unreachable)
+         (func (export \"veilgate:policy/request-hook@0.2.1#on-request\") (result i32) unreachable)
          (func (param i32) {} {blocks} {})",
         "local.get 0 ".repeat(VALUES),
         "drop ".repeat(VALUES)
     );
-    guest("export veilgate:policy/request-hook@0.2.0;", "", &body)
+    guest("export veilgate:policy/request-hook@0.2.1;", "", &body)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 // Each caller, named by a header, may do so many requests; one who insists is blocked for a while.
-import { header, setHeader } from 'veilgate:policy/request@0.2.0';
-import { Limiter } from 'veilgate:policy/limits@0.2.0';
-import { Store } from 'veilgate:policy/kv@0.2.0';
+import { header, setHeader } from 'veilgate:policy/request@0.2.1';
+import { Limiter } from 'veilgate:policy/limits@0.2.1';
+import { Store } from 'veilgate:policy/kv@0.2.1';
 import { goOn, integer, number, refuse, text } from './sdk/veilgate.js';
 
 /** How long a refusal counts against its caller, in milliseconds. */

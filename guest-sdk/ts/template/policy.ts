@@ -1,8 +1,8 @@
 // Each caller, named by a header, may do so many requests; one who insists is blocked for a while.
 import type { Lifecycle, RequestHook } from 'veilgate:hooks'; // made from wit/ when it is built: build/bindings/policy.d.ts
-import { Store } from 'veilgate:policy/kv@0.2.0';
-import { Limiter } from 'veilgate:policy/limits@0.2.0';
-import { header, setHeader } from 'veilgate:policy/request@0.2.0';
+import { Store } from 'veilgate:policy/kv@0.2.1';
+import { Limiter } from 'veilgate:policy/limits@0.2.1';
+import { header, setHeader } from 'veilgate:policy/request@0.2.1';
 import { goOn, integer, number, refuse, text } from './sdk/veilgate';
 
 /** How long a refusal counts against its caller, in milliseconds. */

@@ -100,6 +100,11 @@ impl Plan {
         &self.rules
     }
 
+    /// Which requests the rules are for.
+    pub fn matches(&self) -> impl Iterator<Item = &Match> {
+        self.rules.iter().map(|rule| &rule.matches)
+    }
+
     /// None: no rule is for it; the origin's own headers say what is cached.
     pub fn on_request(&self, request: &impl RequestView) -> Option<(usize, RequestStep)> {
         let index = self

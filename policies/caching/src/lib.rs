@@ -7,7 +7,7 @@ pub mod decide;
 use decide::{BodyKey, Plan, RULE, RequestStep, Rule};
 use guest_sdk::settings::digits;
 use guest_sdk::{
-    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, Response, Source, cache,
+    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, Response, Source, cache, scope,
     settings,
 };
 
@@ -23,6 +23,7 @@ impl Policy for Caching {
     type Config = Plan;
 
     fn configure(plan: Plan) -> Result<Self, ConfigError> {
+        scope::only(plan.matches());
         Ok(Self(plan))
     }
 

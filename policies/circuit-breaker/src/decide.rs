@@ -73,9 +73,9 @@ pub struct Rule {
     pub slow_rate: f32,
     pub open_for: Period,
     pub probes: u32,
-    upstreams: Vec<String>,
-    routes: Vec<String>,
-    per_route: bool,
+    pub upstreams: Vec<String>,
+    pub routes: Vec<String>,
+    pub per_route: bool,
     /// Empty: 500 and above.
     pub failure_status: StatusSet,
     pub ignore_errors: Vec<String>,
@@ -180,6 +180,13 @@ impl Rule {
                 .unwrap_or_default(),
             when_open: WhenOpen::read(table)?,
         })
+    }
+
+    /// Whether the host takes the rule's names: up to 64 of each kind, of up to 128 bytes.
+    pub fn can_guard(&self) -> bool {
+        [&self.upstreams, &self.routes]
+            .into_iter()
+            .all(|names| names.len() <= 64 && names.iter().all(|name| name.len() <= 128))
     }
 
     /// Whether the host is to be told what a failure is: by itself it takes no response and 500 and above for one.

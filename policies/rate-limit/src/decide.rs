@@ -166,6 +166,12 @@ impl Plan {
         &self.limits
     }
 
+    /// Which requests the limits and gates are for.
+    pub fn matches(&self) -> impl Iterator<Item = &Match> {
+        let limits = self.limits.iter().map(|limit| &limit.callers.matches);
+        limits.chain(self.gates.iter().map(|gate| &gate.callers.matches))
+    }
+
     pub fn gates(&self) -> &[InFlight] {
         &self.gates
     }

@@ -6,7 +6,7 @@ use decide::tokens::{self, Note};
 use decide::{Charge, Plan, Unit};
 use guest_sdk::limits::{self, Algorithm, Gate, Limiter, Share, Spec, Verdict};
 use guest_sdk::{
-    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, Summary, llm, settings,
+    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, Summary, llm, scope, settings,
 };
 
 struct RateLimit {
@@ -47,6 +47,7 @@ impl Policy for RateLimit {
             let key = settings::element("in-flight", gates.len());
             gates.push(limits::define_gate(&key, &gate.name, gate.limit)?);
         }
+        scope::only(plan.matches());
         Ok(Self {
             plan,
             limiters,

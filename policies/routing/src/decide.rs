@@ -99,6 +99,15 @@ impl Plan {
         Ok(Self { rules, default })
     }
 
+    pub fn has_default(&self) -> bool {
+        self.default.is_some()
+    }
+
+    /// Which requests the rules are for.
+    pub fn matches(&self) -> impl Iterator<Item = &Match> {
+        self.rules.iter().map(|rule| &rule.matches)
+    }
+
     /// With it: whether the body is needed to be sure.
     pub fn choose(
         &self,

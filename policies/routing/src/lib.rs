@@ -5,7 +5,7 @@ pub mod decide;
 use decide::{Answer, FALLBACK, Known, Plan, Standing};
 use guest_sdk::attempt::{Attempt, Choice, Outcome, Verdict};
 use guest_sdk::{
-    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, RouteChoice, host, llm,
+    BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, RouteChoice, host, llm, scope,
     settings, upstreams,
 };
 
@@ -21,6 +21,9 @@ impl Policy for Routing {
     type Config = Plan;
 
     fn configure(plan: Plan) -> Result<Self, ConfigError> {
+        if !plan.has_default() {
+            scope::only(plan.matches());
+        }
         Ok(Self(plan))
     }
 

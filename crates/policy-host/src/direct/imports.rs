@@ -9,7 +9,7 @@ use crate::bindings::veilgate::policy::breakers::{self, HostBreaker};
 use crate::bindings::veilgate::policy::kv::HostStore;
 use crate::bindings::veilgate::policy::limits::{self, HostGate, HostLimiter};
 use crate::bindings::veilgate::policy::{
-    cache, clock, llm, log, metrics, random, request, response, upstreams,
+    cache, clock, llm, log, metrics, random, request, response, scope, upstreams,
 };
 use crate::state::HostState;
 
@@ -75,8 +75,9 @@ macro_rules! function {
 }
 
 macro_rules! functions {
-    ($link:ident $at:literal { $($name:literal => $host:path: ($($kind:ident)*) -> $answer:ident;)* }) => {{
-        let at = $at;
+    ($link:ident $version:ident $interface:literal { $($name:literal => $host:path: ($($kind:ident)*) -> $answer:ident;)* }) => {{
+        let at = format!("veilgate:policy/{}@{}", $interface, $version);
+        let at = at.as_str();
         $(function!($link at $name $host; reader [] [] $($kind)* -> $answer);)*
     }};
 }
@@ -111,13 +112,13 @@ fn optional(case: u32, value: u64) -> wasmtime::Result<Option<u64>> {
 }
 
 /// Everything that a policy which never waits can import; what was granted is checked before anything is linked.
-pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    basics(linker)?;
-    granted(linker)
+pub(super) fn link(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()> {
+    basics(linker, version)?;
+    granted(linker, version)
 }
 
-fn basics(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    functions!(linker "veilgate:policy/request@0.2.0" {
+fn basics(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()> {
+    functions!(linker version "request" {
         "header" => request::Host::header: (text) -> memory;
         "header-all" => request::Host::header_all: (text) -> memory;
         "header-bytes" => request::Host::header_bytes: (text) -> memory;
@@ -137,7 +138,7 @@ fn basics(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "get-attr" => request::Host::get_attr: (text) -> memory;
         "set-attr" => request::Host::set_attr: (text text) -> value;
     });
-    functions!(linker "veilgate:policy/response@0.2.0" {
+    functions!(linker version "response" {
         "source-of" => response::Host::source_of: () -> value;
         "status" => response::Host::status: () -> value;
         "set-status" => response::Host::set_status: (word) -> value;
@@ -149,29 +150,32 @@ fn basics(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "append-header" => response::Host::append_header: (text text) -> value;
         "remove-header" => response::Host::remove_header: (text) -> value;
     });
-    functions!(linker "veilgate:policy/log@0.2.0" {
+    functions!(linker version "log" {
         "enabled" => log::Host::enabled: (word) -> value;
         "write" => log::Host::write: (word text) -> value;
     });
-    functions!(linker "veilgate:policy/clock@0.2.0" {
+    functions!(linker version "clock" {
         "now-ms" => clock::Host::now_ms: () -> value;
         "monotonic-ns" => clock::Host::monotonic_ns: () -> value;
     });
-    functions!(linker "veilgate:policy/random@0.2.0" {
+    functions!(linker version "random" {
         "bytes" => random::Host::bytes: (word) -> memory;
         "number" => random::Host::number: () -> value;
     });
-    functions!(linker "veilgate:policy/metrics@0.2.0" {
+    functions!(linker version "metrics" {
         "define" => metrics::Host::define: (word text text list) -> memory;
         "add" => metrics::Host::add: (word unsigned list) -> value;
         "set" => metrics::Host::set: (word double list) -> value;
         "observe" => metrics::Host::observe: (word double list) -> value;
     });
+    functions!(linker version "scope" {
+        "only" => scope::Host::only: (list) -> value;
+    });
     Ok(())
 }
 
-fn granted(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    functions!(linker "veilgate:policy/limits@0.2.0" {
+fn granted(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()> {
+    functions!(linker version "limits" {
         "[static]limiter.define" => HostLimiter::define: (text rate) -> memory;
         "[method]limiter.take" => HostLimiter::take: (handle text unsigned) -> memory;
         "[method]limiter.peek" => HostLimiter::peek: (handle text) -> memory;
@@ -184,16 +188,17 @@ fn granted(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "[method]gate.in-flight" => HostGate::in_flight: (handle text) -> value;
         "[resource-drop]gate" => HostGate::drop: (gift) -> value;
     });
-    functions!(linker "veilgate:policy/breakers@0.2.0" {
+    functions!(linker version "breakers" {
         "[static]breaker.define" => HostBreaker::define: (text circuit) -> memory;
         "[method]breaker.admit" => HostBreaker::admit: (handle text) -> memory;
         "[method]breaker.count-as" => HostBreaker::count_as: (handle text word) -> value;
         "[method]breaker.count" => HostBreaker::count: (handle list list) -> value;
+        "[method]breaker.guard" => HostBreaker::guard: (handle list list word) -> value;
         "[method]breaker.state" => HostBreaker::state: (handle text) -> value;
         "[method]breaker.force" => HostBreaker::force: (handle text word unsigned) -> value;
         "[resource-drop]breaker" => HostBreaker::drop: (gift) -> value;
     });
-    functions!(linker "veilgate:policy/kv@0.2.0" {
+    functions!(linker version "kv" {
         "[static]store.open" => HostStore::open: (text) -> memory;
         "[method]store.get" => HostStore::get: (handle text) -> memory;
         "[method]store.set" => HostStore::set: (handle text list maybe_unsigned) -> memory;
@@ -202,7 +207,7 @@ fn granted(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "[method]store.incr" => HostStore::incr: (handle text signed maybe_unsigned) -> memory;
         "[resource-drop]store" => HostStore::drop: (gift) -> value;
     });
-    functions!(linker "veilgate:policy/cache@0.2.0" {
+    functions!(linker version "cache" {
         "key-add" => cache::Host::key_add: (text) -> value;
         "key-body" => cache::Host::key_body: () -> value;
         "key-text" => cache::Host::key_text: (list) -> value;
@@ -214,13 +219,13 @@ fn granted(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         "tag" => cache::Host::tag: (list) -> value;
         "purge-tag" => cache::Host::purge_tag: (text) -> value;
     });
-    functions!(linker "veilgate:policy/upstreams@0.2.0" {
+    functions!(linker version "upstreams" {
         "names" => upstreams::Host::names: () -> memory;
         "endpoints" => upstreams::Host::endpoints: (text) -> memory;
         "stats-of" => upstreams::Host::stats_of: (text) -> memory;
         "eject" => upstreams::Host::eject: (text word unsigned) -> memory;
     });
-    functions!(linker "veilgate:policy/llm@0.2.0" {
+    functions!(linker version "llm" {
         "model" => llm::Host::model: () -> memory;
         "set-model" => llm::Host::set_model: (text) -> value;
         "usage-of" => llm::Host::usage_of: () -> memory;

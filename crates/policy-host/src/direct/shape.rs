@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use wasmparser::{Chunk, Encoding, Parser, Payload};
 
-use super::VERSION;
+use super::VERSIONS;
 use index::Index;
 
 /// Why a component is of another shape.
@@ -60,15 +60,15 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Unlike> {
     Ok(())
 }
 
-/// `log` of `veilgate:policy/log@0.2.0`, if it is an interface of the contract's package, of the version whose types are known.
+/// `log` of `veilgate:policy/log@0.2.1`, if it is an interface of the contract's package, of a version whose types are known.
 pub(super) fn interface_of(name: &str) -> Option<&str> {
     let (interface, version) = name.strip_prefix("veilgate:policy/")?.split_once('@')?;
-    (version == VERSION && !interface.is_empty()).then_some(interface)
+    (VERSIONS.contains(&version) && !interface.is_empty()).then_some(interface)
 }
 
 /// Where the core module is within the component: a whole module, with its header.
 ///
-/// Its hooks are its exports named as `veilgate:policy/tick-hook@0.2.0#on-tick` is: all of these are exported by the component.
+/// Its hooks are its exports named as `veilgate:policy/tick-hook@0.2.1#on-tick` is: all of these are exported by the component.
 /// If the module exports `_initialize`, the component calls it as it is instantiated, before any hook; who takes the module out has
 /// to do the same. If the module exports `cabi_post_` and a hook's name, that is to be called after each call of the hook.
 pub(super) fn core_module(wasm: &[u8]) -> Result<Range<usize>, Unlike> {

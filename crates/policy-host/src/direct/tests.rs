@@ -32,7 +32,7 @@ fn whole_contract() -> String {
     let (mut imports, mut exports) = (String::new(), String::new());
     for (_, interface) in &resolve.interfaces {
         let name = interface.name.as_deref().expect("a name");
-        let full = format!("veilgate:policy/{name}@0.2.0");
+        let full = format!("veilgate:policy/{name}@0.2.1");
         let is_hook = name.ends_with("-hook") || name == "lifecycle";
         for function in interface.functions.values() {
             let named = &function.name;

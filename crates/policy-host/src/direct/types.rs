@@ -8,7 +8,7 @@ use crate::bindings::exports::veilgate::policy::{attempt_hook, outcome_hook};
 use crate::bindings::veilgate::policy::{
     breakers, kv, limits, llm, log, metrics, request, response,
 };
-use crate::bindings::veilgate::policy::{types, upstreams};
+use crate::bindings::veilgate::policy::{scope, types, upstreams};
 use crate::host::limits::LimiterHandle;
 
 /// What the tests hold against the WIT: a record's fields or an enum's cases, in order.
@@ -201,6 +201,23 @@ impl Load for types::ChunkAction {
             2 => Ok(Self::Drop),
             3 => Ok(Self::Abort),
             4 => Ok(Self::StopWatching),
+            _ => Err(unknown_case()),
+        }
+    }
+}
+
+impl Load for scope::Test {
+    const PLACE: Place = Place::variant(&[<(String, String) as Load>::PLACE]);
+    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
+        let payload = offset(at, Place::payload(&[<(String, String) as Load>::PLACE]));
+        match u8::load(guest, at)? {
+            0 => Vec::load(guest, payload).map(Self::Method),
+            1 => Vec::load(guest, payload).map(Self::Path),
+            2 => Vec::load(guest, payload).map(Self::PathPrefix),
+            3 => Vec::load(guest, payload).map(Self::Host),
+            4 => String::load(guest, payload).map(Self::HasHeader),
+            5 => String::load(guest, payload).map(Self::NoHeader),
+            6 => <(String, String)>::load(guest, payload).map(Self::Header),
             _ => Err(unknown_case()),
         }
     }

@@ -10,6 +10,7 @@ use crate::error::HostRefusal;
 use crate::exchange::Phase;
 use crate::permits::Counting;
 use crate::primitives::{self, Breaker, CircuitState, RawCircuitSpec};
+use crate::standing::Guard;
 use crate::state::{HostState, unknown_handle};
 
 /// Of one `count`: a few classes of statuses.
@@ -17,6 +18,9 @@ const MAX_RANGES: usize = 16;
 /// Of one `count`: RFC 9209 has 33 names, and each has at most this length.
 const MAX_ERRORS: usize = 32;
 const MAX_ERROR_BYTES: usize = 64;
+/// Of one `guard`: upstreams, or routes.
+const MAX_NAMES: usize = 64;
+const MAX_NAME_BYTES: usize = 128;
 
 pub struct BreakerHandle {
     breaker: Arc<Breaker>,
@@ -123,6 +127,34 @@ impl HostBreaker for HostState {
             failures: failures.into_iter().map(|(from, to)| from..=to).collect(),
             ignored_errors,
         }));
+        Ok(())
+    }
+
+    fn guard(
+        &mut self,
+        this: Resource<BreakerHandle>,
+        upstreams: Vec<String>,
+        routes: Vec<String>,
+        per_route: bool,
+    ) -> wasmtime::Result<()> {
+        if self.exchange.phase != Phase::Configure {
+            return Err(HostRefusal("a guard that is set outside of configure").into());
+        }
+        let short = |names: &[String]| {
+            names.len() <= MAX_NAMES && names.iter().all(|name| name.len() <= MAX_NAME_BYTES)
+        };
+        let handle = self.handles.get(&this).map_err(|_| unknown_handle())?;
+        let fits = short(&upstreams) && short(&routes);
+        let guard = Guard {
+            breaker: handle.breaker.clone(),
+            counting: handle.counting.clone(),
+            upstreams,
+            routes,
+            per_route,
+        };
+        if !(fits && self.standing.guards.add(guard)) {
+            return Err(HostRefusal("more than 64 guards, or 64 names of one").into());
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod outbox;
 mod random;
 mod request;
 mod response;
+mod scope;
 pub(crate) mod shared_limits;
 mod upstreams;
 pub(crate) mod wasi;
@@ -33,7 +34,8 @@ pub(crate) fn link_basics(linker: &mut Linker<HostState>) -> wasmtime::Result<()
     policy::log::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
     policy::clock::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
     policy::random::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
-    policy::metrics::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+    policy::metrics::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    policy::scope::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
 }
 
 pub(crate) fn link_grant(linker: &mut Linker<HostState>, grant: Grant) -> wasmtime::Result<()> {

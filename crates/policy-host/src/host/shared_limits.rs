@@ -13,7 +13,7 @@ use crate::services::Later;
 use crate::state::{HostState, unknown_handle};
 use crate::waits::spend;
 
-const INTERFACE: &str = "veilgate:policy/limits@0.2.0";
+const INTERFACE: &str = "veilgate:policy/limits@0.2.1";
 /// When to come back, for a caller whom only the store's absence refused.
 const RETRY_MS: u64 = 1000;
 

@@ -18,11 +18,11 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// Hook and import names, as core modules spell them.
-pub const ON_REQUEST: &str = "veilgate:policy/request-hook@0.2.0#on-request";
-pub const ON_RESPONSE: &str = "veilgate:policy/response-hook@0.2.0#on-response";
-pub const CONFIGURE: &str = "veilgate:policy/lifecycle@0.2.0#configure";
-pub const BEFORE: &str = "veilgate:policy/attempt-hook@0.2.0#before";
-pub const AFTER: &str = "veilgate:policy/outcome-hook@0.2.0#after";
+pub const ON_REQUEST: &str = "veilgate:policy/request-hook@0.2.1#on-request";
+pub const ON_RESPONSE: &str = "veilgate:policy/response-hook@0.2.1#on-response";
+pub const CONFIGURE: &str = "veilgate:policy/lifecycle@0.2.1#configure";
+pub const BEFORE: &str = "veilgate:policy/attempt-hook@0.2.1#before";
+pub const AFTER: &str = "veilgate:policy/outcome-hook@0.2.1#after";
 
 /// Memory of two pages; what the host passes in goes to the second, which every hook that calls `$reset` begins afresh. Address
 /// 4096 is never written: 96 zero bytes there are an empty decision, an `ok`, a default choice.

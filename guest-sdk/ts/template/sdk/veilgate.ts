@@ -1,6 +1,6 @@
 // What policies in TypeScript share: settings, decisions, and text as bytes (QuickJS has no TextEncoder).
-import type { Entry } from 'veilgate:policy/kv@0.2.0';
-import type { Decision, Field } from 'veilgate:policy/types@0.2.0';
+import type { Entry } from 'veilgate:policy/kv@0.2.1';
+import type { Decision, Field } from 'veilgate:policy/types@0.2.1';
 
 function setting(config: unknown, key: string): unknown {
   return (config as Record<string, unknown> | null)?.[key];

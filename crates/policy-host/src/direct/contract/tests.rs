@@ -91,7 +91,7 @@ fn what_is_exported_is_held_to_the_contract_too() {
                (core instance $i (instantiate $m))
                (func $f {ty} (canon lift (core func $i \"f\") (memory (core memory $i \"m\")) (realloc (core func $i \"r\"))))
                (instance $hook (export \"on-response-body\" (func $f)))
-               (export \"veilgate:policy/response-body-hook@0.2.0\" (instance $hook)))"
+               (export \"veilgate:policy/response-body-hook@0.2.1\" (instance $hook)))"
         )
     };
     let holds = |ty: &str, wasm: &str| {

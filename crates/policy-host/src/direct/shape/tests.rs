@@ -9,15 +9,15 @@ const CONTRACT: &str = include_str!("../../../../../guest-sdk/wit/policy.wit");
 /// A guest that uses all ways in which an import reaches a module: at once (`now-ms`), by way of a trampoline (`header`, which needs
 /// the memory), as a method, and as the end of a resource.
 const GUEST: &str = r#"(module
-  (import "veilgate:policy/clock@0.2.0" "now-ms" (func (result i64)))
-  (import "veilgate:policy/request@0.2.0" "header" (func (param i32 i32 i32)))
-  (import "veilgate:policy/limits@0.2.0" "[method]limiter.take" (func (param i32 i32 i32 i64 i32)))
-  (import "veilgate:policy/limits@0.2.0" "[resource-drop]limiter" (func (param i32)))
+  (import "veilgate:policy/clock@0.2.1" "now-ms" (func (result i64)))
+  (import "veilgate:policy/request@0.2.1" "header" (func (param i32 i32 i32)))
+  (import "veilgate:policy/limits@0.2.1" "[method]limiter.take" (func (param i32 i32 i32 i64 i32)))
+  (import "veilgate:policy/limits@0.2.1" "[resource-drop]limiter" (func (param i32)))
   (memory (export "memory") 1)
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
-  (func (export "veilgate:policy/lifecycle@0.2.0#configure") (param i32 i32) (result i32) (i32.const 0))
-  (func (export "cabi_post_veilgate:policy/lifecycle@0.2.0#configure") (param i32))
-  (func (export "veilgate:policy/request-hook@0.2.0#on-request") (result i32) (i32.const 0))
+  (func (export "veilgate:policy/lifecycle@0.2.1#configure") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "cabi_post_veilgate:policy/lifecycle@0.2.1#configure") (param i32))
+  (func (export "veilgate:policy/request-hook@0.2.1#on-request") (result i32) (i32.const 0))
   (; more ;))"#;
 
 fn encoder(text: &str, encoding: StringEncoding) -> ComponentEncoder {
@@ -118,27 +118,27 @@ fn a_module_or_nothing_is_no_component() {
 
 /// By hand what the encoder makes, so that every part of it can be made otherwise.
 const BY_HAND: &str = r#"(component
-  (import "veilgate:policy/clock@0.2.0" (instance $clock
+  (import "veilgate:policy/clock@0.2.1" (instance $clock
     (export "now-ms" (func (result u64)))
     (export "monotonic-ns" (func (result u64)))))
-  (import "veilgate:policy/request@0.2.0" (instance $request
+  (import "veilgate:policy/request@0.2.1" (instance $request
     (export "path" (func (result string)))
     (export "method" (func (result string)))))
-  (import "veilgate:policy/limits@0.2.0" (instance $limits
+  (import "veilgate:policy/limits@0.2.1" (instance $limits
     (export "limiter" (type (sub resource)))
     (export "gate" (type (sub resource)))))
   (core module $main
-    (import "veilgate:policy/clock@0.2.0" "now-ms" (func (result i64)))
-    (import "veilgate:policy/request@0.2.0" "path" (func (param i32)))
-    (import "veilgate:policy/request@0.2.0" "method" (func (param i32)))
-    (import "veilgate:policy/limits@0.2.0" "[resource-drop]limiter" (func (param i32)))
+    (import "veilgate:policy/clock@0.2.1" "now-ms" (func (result i64)))
+    (import "veilgate:policy/request@0.2.1" "path" (func (param i32)))
+    (import "veilgate:policy/request@0.2.1" "method" (func (param i32)))
+    (import "veilgate:policy/limits@0.2.1" "[resource-drop]limiter" (func (param i32)))
     (memory (export "memory") 1)
     (memory (export "second") 1)
     (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
     (func (export "other_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
     (func (export "_initialize"))
-    (func (export "veilgate:policy/tick-hook@0.2.0#on-tick"))
-    (func (export "cabi_post_veilgate:policy/tick-hook@0.2.0#on-tick"))
+    (func (export "veilgate:policy/tick-hook@0.2.1#on-tick"))
+    (func (export "cabi_post_veilgate:policy/tick-hook@0.2.1#on-tick"))
     (func (export "other")))
   (core module $trampolines
     (type (func (param i32)))
@@ -166,9 +166,9 @@ const BY_HAND: &str = r#"(component
     (export "method" (func $method)))
   (core instance $limits-functions (export "[resource-drop]limiter" (func $drop)))
   (core instance $made (instantiate $main
-    (with "veilgate:policy/clock@0.2.0" (instance $clock-functions))
-    (with "veilgate:policy/request@0.2.0" (instance $request-functions))
-    (with "veilgate:policy/limits@0.2.0" (instance $limits-functions))))
+    (with "veilgate:policy/clock@0.2.1" (instance $clock-functions))
+    (with "veilgate:policy/request@0.2.1" (instance $request-functions))
+    (with "veilgate:policy/limits@0.2.1" (instance $limits-functions))))
   (alias core export $made "memory" (core memory $memory))
   (alias core export $made "cabi_realloc" (core func $realloc))
   (core func $path-lowered
@@ -182,14 +182,14 @@ const BY_HAND: &str = r#"(component
     (with "actual" (instance $actual))
     (with "main" (instance $made))
     (with "shim" (instance $shim))))
-  (alias core export $made "veilgate:policy/tick-hook@0.2.0#on-tick" (core func $core-tick))
-  (alias core export $made "cabi_post_veilgate:policy/tick-hook@0.2.0#on-tick" (core func $core-post))
+  (alias core export $made "veilgate:policy/tick-hook@0.2.1#on-tick" (core func $core-tick))
+  (alias core export $made "cabi_post_veilgate:policy/tick-hook@0.2.1#on-tick" (core func $core-post))
   (func $tick (canon lift (core func $core-tick) (post-return $core-post)))
   (component $wrapping
     (import "import-func-on-tick" (func $import))
     (export "on-tick" (func $import)))
   (instance $hook (instantiate $wrapping (with "import-func-on-tick" (func $tick))))
-  (export "veilgate:policy/tick-hook@0.2.0" (instance $hook))
+  (export "veilgate:policy/tick-hook@0.2.1" (instance $hook))
   (; more ;))"#;
 
 fn by_hand(from: &str, to: &str) -> Vec<u8> {
@@ -233,8 +233,8 @@ fn every_part_is_held_to_what_the_encoder_makes() {
         ),
         ("resource.drop $limiter", "resource.drop $gate"),
         (
-            "(import \"veilgate:policy/limits@0.2.0\" \"[resource-drop]limiter\"",
-            "(import \"veilgate:policy/limits@0.2.0\" \"[resource-drop]gate\"",
+            "(import \"veilgate:policy/limits@0.2.1\" \"[resource-drop]limiter\"",
+            "(import \"veilgate:policy/limits@0.2.1\" \"[resource-drop]gate\"",
         ),
         // Trampolines that do something else.
         (
@@ -282,12 +282,12 @@ fn every_part_is_held_to_what_the_encoder_makes() {
         // After the call.
         (" (post-return $core-post)", ""),
         (
-            "$made \"cabi_post_veilgate:policy/tick-hook@0.2.0#on-tick\"",
+            "$made \"cabi_post_veilgate:policy/tick-hook@0.2.1#on-tick\"",
             "$made \"other\"",
         ),
         // Another function under the hook's name.
         (
-            "$made \"veilgate:policy/tick-hook@0.2.0#on-tick\"",
+            "$made \"veilgate:policy/tick-hook@0.2.1#on-tick\"",
             "$made \"other\"",
         ),
         (
@@ -295,11 +295,11 @@ fn every_part_is_held_to_what_the_encoder_makes() {
             "(export \"on-tock\" (func $import))",
         ),
         (
-            "(export \"veilgate:policy/tick-hook@0.2.0\"",
             "(export \"veilgate:policy/tick-hook@0.2.1\"",
+            "(export \"veilgate:policy/tick-hook@0.2.9\"",
         ),
         (
-            "(export \"veilgate:policy/tick-hook@0.2.0\"",
+            "(export \"veilgate:policy/tick-hook@0.2.1\"",
             "(export \"wasi:cli/run@0.2.0\"",
         ),
         (
@@ -313,26 +313,26 @@ fn every_part_is_held_to_what_the_encoder_makes() {
         // A hook that the component does not export, so that it has no type.
         (
             "(func (export \"other\"))",
-            "(func (export \"other\")) (func (export \"veilgate:policy/tick-hook@0.2.1#on-tick\"))",
+            "(func (export \"other\")) (func (export \"veilgate:policy/tick-hook@0.2.9#on-tick\"))",
         ),
         (
-            "(export \"veilgate:policy/tick-hook@0.2.0\" (instance $hook))",
+            "(export \"veilgate:policy/tick-hook@0.2.1\" (instance $hook))",
             "",
         ),
         // Imports of other kinds, and other names.
         (
-            "(import \"veilgate:policy/clock@0.2.0\" (instance",
             "(import \"veilgate:policy/clock@0.2.1\" (instance",
+            "(import \"veilgate:policy/clock@0.2.9\" (instance",
         ),
         (
-            "(import \"veilgate:policy/clock@0.2.0\" (instance",
+            "(import \"veilgate:policy/clock@0.2.1\" (instance",
             "(import \"wasi:clocks/clock@0.2.0\" (instance",
         ),
         ("(component\n", "(component (import \"f\" (func))\n"),
         ("(component\n", "(component (import \"m\" (core module))\n"),
         (
             "(memory (export \"memory\") 1)",
-            "(memory (export \"memory\") (import \"veilgate:policy/clock@0.2.0\" \"memory\") 1)",
+            "(memory (export \"memory\") (import \"veilgate:policy/clock@0.2.1\" \"memory\") 1)",
         ),
         // More than there should be.
         ("(; more ;)", "(core module)"),
@@ -361,7 +361,7 @@ fn every_part_is_held_to_what_the_encoder_makes() {
 #[test]
 fn a_refusal_says_what_is_imported() {
     let wasm = by_hand(
-        "(import \"veilgate:policy/clock@0.2.0\" (instance",
+        "(import \"veilgate:policy/clock@0.2.1\" (instance",
         "(import \"wasi:clocks/clock@0.2.0\" (instance",
     );
     assert_eq!(refusal(&wasm), "it imports wasi:clocks/clock@0.2.0");
@@ -369,13 +369,13 @@ fn a_refusal_says_what_is_imported() {
 
 #[test]
 fn an_interface_has_its_package_and_line() {
-    assert_eq!(interface_of("veilgate:policy/log@0.2.0"), Some("log"));
+    assert_eq!(interface_of("veilgate:policy/log@0.2.1"), Some("log"));
     for other in [
         "veilgate:policy/log",
         "veilgate:policy/log@0.2",
         "veilgate:policy/log@0.2.",
-        "veilgate:policy/log@0.2.1",
-        "veilgate:policy/log@0.2.0-rc",
+        "veilgate:policy/log@0.2.9",
+        "veilgate:policy/log@0.2.1-rc",
         "veilgate:policy/log@0.3.0",
         "veilgate:policy/@0.2.0",
         "other:policy/log@0.2.0",

@@ -81,5 +81,6 @@ fn every_type_lies_where_the_contract_puts_it() {
     }
     wit.check("types", "chunk-action", types::ChunkAction::PLACE, None);
     wit.check("attempt-hook", "choice", attempt_hook::Choice::PLACE, None);
+    wit.check("scope", "test", scope::Test::PLACE, None);
     wit.check("breakers", "admission", breakers::Admission::PLACE, None);
 }

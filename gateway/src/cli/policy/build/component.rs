@@ -21,9 +21,9 @@ const ADAPTED: &str = "wasi_snapshot_preview1";
 const ADAPTER_WORLD: &str = "\
 package local:adapter;
 world adapter {
-  import veilgate:policy/log@0.2.0;
-  import veilgate:policy/clock@0.2.0;
-  import veilgate:policy/random@0.2.0;
+  import veilgate:policy/log@0.2.1;
+  import veilgate:policy/clock@0.2.1;
+  import veilgate:policy/random@0.2.1;
 }";
 
 /// A core module that holds its world's encoding → a component.

@@ -6,7 +6,7 @@ use super::super::template;
 use super::*;
 
 const EVERYTHING: &str =
-    "package local:policy;\nworld policy { include veilgate:policy/full-policy@0.2.0; }\n";
+    "package local:policy;\nworld policy { include veilgate:policy/full-policy@0.2.1; }\n";
 /// A function of each imported interface, as the contract spells it.
 const FUNCTIONS: [(&str, &str); 14] = [
     ("request", "identity-of"),

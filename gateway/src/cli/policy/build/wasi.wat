@@ -3,10 +3,10 @@
 ;; Each function that a policy does not import is dropped.
 (module
   (import "env" "memory" (memory 0))
-  (import "veilgate:policy/log@0.2.0" "write" (func $log (param i32 i32 i32)))
-  (import "veilgate:policy/clock@0.2.0" "now-ms" (func $now-ms (result i64)))
-  (import "veilgate:policy/clock@0.2.0" "monotonic-ns" (func $monotonic-ns (result i64)))
-  (import "veilgate:policy/random@0.2.0" "number" (func $number (result i64)))
+  (import "veilgate:policy/log@0.2.1" "write" (func $log (param i32 i32 i32)))
+  (import "veilgate:policy/clock@0.2.1" "now-ms" (func $now-ms (result i64)))
+  (import "veilgate:policy/clock@0.2.1" "monotonic-ns" (func $monotonic-ns (result i64)))
+  (import "veilgate:policy/random@0.2.1" "number" (func $number (result i64)))
 
   ;; each piece is a line of the log: standard error as an error, standard output as information
   (func (export "fd_write") (param $fd i32) (param $pieces i32) (param $count i32) (param $written i32) (result i32)
