@@ -6,4 +6,5 @@ mod circuit_breaker;
 mod rate_limit;
 mod refusals;
 mod routing;
+mod standing;
 mod support;
