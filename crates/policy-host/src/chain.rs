@@ -16,6 +16,7 @@ use crate::bodies::Asked;
 use crate::decision::{
     Attempt, AttemptChoice, AttemptOutcome, Cause, Outcome, Unavailable, Verdict,
 };
+use crate::direct::LentAttempt;
 use crate::exchange::{ExchangeContext, Phase};
 use crate::hooks::Pick;
 use crate::host::convert::{self, BeforeChoice, Decided};
@@ -147,22 +148,19 @@ impl Chain {
             attempt: attempt.number,
         };
         let mut chosen = AttemptChoice::Default;
-        let mut guest = guest_attempt(attempt);
         for (place, policy) in self.policies.iter().enumerate() {
             if !policy.has_attempt_hook() || exchange.done.has(place) {
                 continue;
             }
-            if policy.guards(exchange, attempt.number, &guest.upstream) {
+            let given = lent(attempt, &chosen);
+            if policy.guards(exchange, given.number, given.upstream) {
                 continue;
             }
-            let params = (guest.clone(),);
             let read = |(choice,)| convert::choice(choice);
-            let called = policy.call(exchange, |hooks| &hooks.before, params, read);
+            let called = policy.call(exchange, |hooks| &hooks.before, given, read);
             let stopped = match called.await {
                 Ok(BeforeChoice::Default) => continue,
                 Ok(BeforeChoice::Route(route)) => {
-                    guest.upstream.clone_from(&route.upstream);
-                    guest.endpoint = route.endpoint;
                     chosen = AttemptChoice::Route(route);
                     continue;
                 }
@@ -200,9 +198,9 @@ impl Chain {
             if exchange.done.has(place) {
                 continue;
             }
-            let params = (guest_attempt(attempt), guest_outcome(outcome));
+            let given = (lent(attempt, &AttemptChoice::Default), outcome);
             let read = |(verdict,)| Ok(verdict);
-            let called = policy.call(exchange, |hooks| &hooks.after, params, read);
+            let called = policy.call(exchange, |hooks| &hooks.after, given, read);
             verdict = match (called.await, verdict) {
                 (_, Verdict::Unavailable(first)) => Verdict::Unavailable(first),
                 (Err(cause), so_far) => contain(policy, cause).map_or(so_far, Verdict::Unavailable),
@@ -234,25 +232,22 @@ fn apply(policy: &Policy, exchange: &mut ExchangeContext, decided: Decided) -> O
         exchange.set_response_headers(decided.response_headers);
     }
     match (decided.respond, decided.defer) {
-        (Some(response), _) => Outcome::Respond(response),
+        (Some(response), _) => Outcome::Respond(*response),
         (None, true) => Outcome::Defer,
         (None, false) => Outcome::Continue,
     }
 }
 
-fn guest_attempt(attempt: &Attempt) -> types::Attempt {
-    types::Attempt {
+/// The attempt as a guest is told of it: where it goes now that policies chose.
+fn lent<'a>(attempt: &'a Attempt, chosen: &'a AttemptChoice) -> LentAttempt<'a> {
+    let (upstream, endpoint) = match chosen {
+        AttemptChoice::Route(route) => (&route.upstream, route.endpoint),
+        _ => (&attempt.upstream, attempt.endpoint),
+    };
+    LentAttempt {
         number: attempt.number,
-        upstream: attempt.upstream.clone(),
-        endpoint: attempt.endpoint,
-    }
-}
-
-fn guest_outcome(outcome: &AttemptOutcome) -> outcome_hook::Outcome {
-    outcome_hook::Outcome {
-        status: outcome.status,
-        error: outcome.error.clone(),
-        latency_us: outcome.latency_us,
+        upstream,
+        endpoint,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::hooks::Hook;
 use crate::module::suspends;
 use crate::state::HostState;
 pub(crate) use guest::Guest;
-pub(crate) use hooks::{Answer, Function, Params};
+pub(crate) use hooks::{Answer, Function, Giving, LentAttempt, Params};
 pub(crate) use shape::Unlike;
 
 /// The versions of the contract whose types are known here: each has those of the one before.

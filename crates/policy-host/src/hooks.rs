@@ -8,7 +8,7 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
 };
 
-use crate::direct::{self, Answer, Params};
+use crate::direct::{self, Answer, Giving, Params};
 
 use crate::bindings::exports::veilgate::policy::{attempt_hook, complete_hook, outcome_hook};
 use crate::bindings::veilgate::policy::types;
@@ -108,22 +108,31 @@ pub(crate) enum Function<P: Params, R: Answer> {
 }
 
 impl<P: Given, R: Answered> Function<P, R> {
-    pub(crate) fn call(&self, store: &mut Store<HostState>, params: P) -> wasmtime::Result<R> {
+    /// `read` takes the answer where it was lifted: what it makes of it is what is handed on.
+    pub(crate) fn call<X>(
+        &self,
+        store: &mut Store<HostState>,
+        given: impl Giving<P>,
+        read: impl FnOnce(R) -> X,
+    ) -> wasmtime::Result<X> {
         match self {
-            Function::Component(function) => function.call(store, params),
-            Function::Direct(function) => function.call(store, params),
+            Function::Component(function) => function.call(store, given.owned()).map(read),
+            Function::Direct(function) => function.call(given.lower(store)?, store, read),
         }
     }
 
     /// Suspended where the guest waits; one that is called directly never does.
-    pub(crate) async fn call_async(
+    pub(crate) async fn call_async<X>(
         &self,
         store: &mut Store<HostState>,
-        params: P,
-    ) -> wasmtime::Result<R> {
+        given: impl Giving<P>,
+        read: impl FnOnce(R) -> X,
+    ) -> wasmtime::Result<X> {
         match self {
-            Function::Component(function) => function.call_async(store, params).await,
-            Function::Direct(function) => function.call(store, params),
+            Function::Component(function) => {
+                function.call_async(store, given.owned()).await.map(read)
+            }
+            Function::Direct(function) => function.call(given.lower(store)?, store, read),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmtime::{Store, Trap};
 
+use crate::direct::Giving;
 use crate::error::{Fault, FaultKind, HostRefusal, LoadError};
 use crate::exchange::ExchangeContext;
 use crate::hooks::{self, Answered, Given, Hooks, Pick};
@@ -89,7 +90,7 @@ impl Instance {
         let hooks = module.code.instantiate(&mut store);
         let mut started = Self::started(store, hooks)?;
         if let Some(configure) = &started.hooks.configure {
-            let answer = configure.call(&mut started.store, (config.to_owned(),));
+            let answer = configure.call(&mut started.store, (config.to_owned(),), |answer| answer);
             started.configured(answer)?;
         }
         Ok(started)
@@ -108,7 +109,9 @@ impl Instance {
         let mut started = Self::started(store, hooks)?;
         if let Some(configure) = &started.hooks.configure {
             let params = (config.to_owned(),);
-            let answer = configure.call_async(&mut started.store, params).await;
+            let answer = configure
+                .call_async(&mut started.store, params, |answer| answer)
+                .await;
             started.configured(answer)?;
         }
         Ok(started)
@@ -140,13 +143,14 @@ impl Instance {
     }
 
     /// Lends the exchange for one call. It comes back whatever happens, but for a panic of the host, which drops it.
-    pub(crate) fn call<P, R>(
+    /// `read` makes of the answer what is handed on.
+    pub(crate) fn call<P, R, X>(
         &mut self,
         exchange: &mut ExchangeContext,
         allow: Allowance,
-        hook: Pick<P, R>,
-        params: P,
-    ) -> Result<R, Fault>
+        (hook, given): (Pick<P, R>, impl Giving<P>),
+        read: impl FnOnce(R) -> X,
+    ) -> Result<X, Fault>
     where
         P: Given,
         R: Answered,
@@ -155,7 +159,7 @@ impl Instance {
         self.store.data_mut().begin_call();
         self.store.data_mut().swap(exchange);
         let answer =
-            hooks::the(hook(&self.hooks)).and_then(|hook| hook.call(&mut self.store, params));
+            hooks::the(hook(&self.hooks)).and_then(|hook| hook.call(&mut self.store, given, read));
         let state = self.store.data_mut();
         state.swap(exchange);
         state.report_dropped_lines();
@@ -173,13 +177,13 @@ impl Instance {
 
     /// The same, suspended where the guest waits. If the caller goes away, the exchange comes back all the same; the instance must
     /// not be used again.
-    pub(crate) async fn call_waiting<P, R>(
+    pub(crate) async fn call_waiting<P, R, X>(
         &mut self,
         exchange: &mut ExchangeContext,
         allow: Allowance,
-        hook: Pick<P, R>,
-        params: P,
-    ) -> Result<R, Fault>
+        (hook, given): (Pick<P, R>, impl Giving<P>),
+        read: impl FnOnce(R) -> X,
+    ) -> Result<X, Fault>
     where
         P: Given,
         R: Answered,
@@ -189,7 +193,7 @@ impl Instance {
         self.store.data_mut().serves();
         let lent = Lent::new(&mut self.store, exchange);
         let answer = match hooks::the(hook(&self.hooks)) {
-            Ok(hook) => hook.call_async(&mut *lent.store, params).await,
+            Ok(hook) => hook.call_async(&mut *lent.store, given, read).await,
             Err(error) => Err(error),
         };
         // While the exchange is lent: lines carry its id.

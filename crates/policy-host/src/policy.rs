@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::decision::Cause;
+use crate::direct::Giving;
 use crate::error::{Fault, FaultKind, LoadError};
 use crate::exchange::{ExchangeContext, RequestParts};
 use crate::health::{FaultRule, Health, Leave};
@@ -312,7 +313,7 @@ impl Policy {
         &self,
         exchange: &mut ExchangeContext,
         hook: Pick<P, R>,
-        params: P,
+        given: impl Giving<P>,
         read: impl FnOnce(R) -> Result<X, &'static str>,
     ) -> Result<X, Cause>
     where
@@ -322,7 +323,7 @@ impl Policy {
         let leave = self.leave()?;
         let answer = match &self.instances {
             Instances::Warm { maker, pool } => {
-                self.call_warm((maker, pool), exchange, hook, params)
+                self.call_warm((maker, pool), exchange, (hook, given), read)
             }
             // Boxed, so that only calls which may wait pay for what they keep meanwhile.
             Instances::Waiting {
@@ -330,7 +331,8 @@ impl Policy {
                 pool,
                 max_wait,
             } => {
-                let calling = self.call_waiting((maker, pool), *max_wait, exchange, hook, params);
+                let how = (maker, pool, *max_wait);
+                let calling = self.call_waiting(how, exchange, (hook, given), read);
                 Box::pin(calling).await
             }
             Instances::Filter(_) => Err(Fault::new(
@@ -338,9 +340,8 @@ impl Policy {
                 "a proxy-wasm module has none of a component's hooks",
             )),
         };
-        let answer = answer.and_then(|answer| {
-            read(answer).map_err(|refused| Fault::new(FaultKind::Decision, refused))
-        });
+        let answer = answer
+            .and_then(|answer| answer.map_err(|refused| Fault::new(FaultKind::Decision, refused)));
         match answer {
             Ok(answer) => {
                 if leave == Leave::Trial {
@@ -381,13 +382,13 @@ impl Policy {
             .ok_or(Cause::SetAside)
     }
 
-    fn call_warm<P, R>(
+    fn call_warm<P, R, X>(
         &self,
         (maker, pool): (&Maker, &Pool),
         exchange: &mut ExchangeContext,
-        hook: Pick<P, R>,
-        params: P,
-    ) -> Result<R, Fault>
+        hook: (Pick<P, R>, impl Giving<P>),
+        read: impl FnOnce(R) -> X,
+    ) -> Result<X, Fault>
     where
         P: Given,
         R: Answered,
@@ -397,7 +398,7 @@ impl Policy {
             Some(instance) => instance,
             None => maker.warm().map_err(StartError::into_fault)?,
         };
-        let answer = instance.call(exchange, self.per_call, hook, params)?;
+        let answer = instance.call(exchange, self.per_call, hook, read)?;
         slot.count_fuel(self.used(&instance));
         // Dropped otherwise: the slot is empty, and the next call makes its own.
         if self.choice == InstanceChoice::Warm {
@@ -406,14 +407,13 @@ impl Policy {
         Ok(answer)
     }
 
-    async fn call_waiting<P, R>(
+    async fn call_waiting<P, R, X>(
         &self,
-        (maker, pool): (&Maker, &WaitingPool),
-        max_wait: Duration,
+        (maker, pool, max_wait): (&Maker, &WaitingPool, Duration),
         exchange: &mut ExchangeContext,
-        hook: Pick<P, R>,
-        params: P,
-    ) -> Result<R, Fault>
+        hook: (Pick<P, R>, impl Giving<P>),
+        read: impl FnOnce(R) -> X,
+    ) -> Result<X, Fault>
     where
         P: Given,
         R: Answered,
@@ -425,7 +425,7 @@ impl Policy {
                 None => maker.waiting().await.map_err(StartError::into_fault)?,
             };
             let answer = instance
-                .call_waiting(exchange, self.per_call, hook, params)
+                .call_waiting(exchange, self.per_call, hook, read)
                 .await?;
             Ok((instance, answer))
         };

@@ -70,25 +70,38 @@ pub(super) const fn up(at: usize, align: usize) -> usize {
     at.next_multiple_of(align)
 }
 
-/// A place in a value that begins at `at`. It wraps rather than overflow: every access is held against the memory.
-pub(super) const fn offset(at: u32, by: usize) -> u32 {
-    at.wrapping_add(by as u32)
+/// The bytes of a value within those of another.
+pub(super) fn part(from: &[u8], at: usize, place: Place) -> wasmtime::Result<&[u8]> {
+    from.get(at..at + place.size).ok_or_else(cut_short)
 }
 
-/// A type that the host reads from a guest's memory.
+/// The same, to be written.
+pub(super) fn part_mut(to: &mut [u8], at: usize, place: Place) -> wasmtime::Result<&mut [u8]> {
+    to.get_mut(at..at + place.size).ok_or_else(cut_short)
+}
+
+/// Cannot be: who loads or saves a value has all of its bytes.
+#[cold]
+fn cut_short() -> wasmtime::Error {
+    trap("a value that is cut short")
+}
+
+/// A type that the host reads from a guest's memory. A value is held against the memory once, whole, and then read from its bytes.
 pub(super) trait Load: Sized {
     const PLACE: Place;
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self>;
+    /// `from` is as long as `PLACE` says.
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self>;
 
     fn load_list(guest: &mut Reader<'_>, at: u32, length: u32) -> wasmtime::Result<Vec<Self>> {
         guest.list(at, length)
     }
 }
 
-/// A type that the host writes to a guest's memory.
+/// A type that the host writes to a guest's memory. A value is put together here, and goes over in one step.
 pub(super) trait Save: Sized {
     const PLACE: Place;
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()>;
+    /// `to` is as long as `PLACE` says, and all zeros.
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()>;
 
     /// Where the list is, and how long.
     fn save_list(list: Vec<Self>, guest: &mut Writer<'_>) -> wasmtime::Result<(u32, u32)> {
@@ -107,19 +120,24 @@ pub(super) trait Flat {
     fn flat(self) -> Self::Core;
 }
 
+fn array<const N: usize>(from: &[u8]) -> wasmtime::Result<[u8; N]> {
+    from.first_chunk().copied().ok_or_else(cut_short)
+}
+
 macro_rules! number {
     ($($type:ty),*) => {$(
         impl Load for $type {
             const PLACE: Place = Place::of(size_of::<$type>());
-            fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-                Ok(Self::from_le_bytes(guest.array(at)?))
+            fn load(_: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+                Ok(Self::from_le_bytes(array(from)?))
             }
         }
 
         impl Save for $type {
             const PLACE: Place = Place::of(size_of::<$type>());
-            fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
-                guest.put(at, &self.to_le_bytes())
+            fn save(self, _: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+                *to.first_chunk_mut().ok_or_else(cut_short)? = self.to_le_bytes();
+                Ok(())
             }
         }
     )*};
@@ -128,8 +146,8 @@ number!(u16, u32, u64, i64, f64);
 
 impl Load for u8 {
     const PLACE: Place = Place::of(1);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        guest.array(at).map(|[byte]| byte)
+    fn load(_: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        case(from)
     }
 
     fn load_list(guest: &mut Reader<'_>, at: u32, length: u32) -> wasmtime::Result<Vec<Self>> {
@@ -139,8 +157,8 @@ impl Load for u8 {
 
 impl Save for u8 {
     const PLACE: Place = Place::of(1);
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
-        guest.put(at, &[self])
+    fn save(self, _: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+        set_case(to, self)
     }
 
     fn save_list(list: Vec<Self>, guest: &mut Writer<'_>) -> wasmtime::Result<(u32, u32)> {
@@ -181,95 +199,115 @@ impl Narrow for u16 {
 
 impl Load for bool {
     const PLACE: Place = Place::of(1);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        Ok(u8::load(guest, at)? != 0)
+    fn load(_: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        Ok(case(from)? != 0)
     }
 }
 
 impl Save for bool {
     const PLACE: Place = Place::of(1);
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
-        u8::from(self).save(guest, at)
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+        u8::from(self).save(guest, to)
     }
 }
 
 /// A pointer and a length.
 const SPAN: Place = Place { size: 8, align: 4 };
 
-fn span(guest: &Reader<'_>, at: u32) -> wasmtime::Result<(u32, u32)> {
-    let [a, b, c, d, e, f, g, h] = guest.array(at)?;
+fn span(from: &[u8]) -> wasmtime::Result<(u32, u32)> {
+    let [a, b, c, d, e, f, g, h] = array(from)?;
     Ok((
         u32::from_le_bytes([a, b, c, d]),
         u32::from_le_bytes([e, f, g, h]),
     ))
 }
 
-fn save_span(
-    guest: &mut Writer<'_>,
-    at: u32,
-    (pointer, length): (u32, u32),
-) -> wasmtime::Result<()> {
+fn save_span(to: &mut [u8], (pointer, length): (u32, u32)) -> wasmtime::Result<()> {
     let both = u64::from(pointer) | u64::from(length) << 32;
-    guest.put(at, &both.to_le_bytes())
+    *to.first_chunk_mut().ok_or_else(cut_short)? = both.to_le_bytes();
+    Ok(())
 }
 
 impl Load for String {
     const PLACE: Place = SPAN;
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        let (pointer, length) = span(guest, at)?;
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        let (pointer, length) = span(from)?;
         guest.text(pointer, length)
     }
 }
 
 impl Save for String {
     const PLACE: Place = SPAN;
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+        self.as_str().save(guest, to)
+    }
+}
+
+impl Save for &str {
+    const PLACE: Place = SPAN;
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
         let text = guest.bytes(self.as_bytes())?;
-        save_span(guest, at, text)
+        save_span(to, text)
     }
 }
 
 impl<T: Load> Load for Vec<T> {
     const PLACE: Place = SPAN;
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        let (pointer, length) = span(guest, at)?;
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        let (pointer, length) = span(from)?;
         T::load_list(guest, pointer, length)
     }
 }
 
 impl<T: Save> Save for Vec<T> {
     const PLACE: Place = SPAN;
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
         let list = T::save_list(self, guest)?;
-        save_span(guest, at, list)
+        save_span(to, list)
     }
 }
 
 impl<A: Load, B: Load> Load for (A, B) {
     const PLACE: Place = Place::record(&[A::PLACE, B::PLACE]);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        let second = offset(at, up(A::PLACE.size, B::PLACE.align));
-        Ok((A::load(guest, at)?, B::load(guest, second)?))
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        let second = up(A::PLACE.size, B::PLACE.align);
+        Ok((
+            A::load(guest, part(from, 0, A::PLACE)?)?,
+            B::load(guest, part(from, second, B::PLACE)?)?,
+        ))
     }
 }
 
 impl<A: Save, B: Save> Save for (A, B) {
     const PLACE: Place = Place::record(&[A::PLACE, B::PLACE]);
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
-        let second = offset(at, up(A::PLACE.size, B::PLACE.align));
-        self.0.save(guest, at)?;
-        self.1.save(guest, second)
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+        let second = up(A::PLACE.size, B::PLACE.align);
+        self.0.save(guest, part_mut(to, 0, A::PLACE)?)?;
+        self.1.save(guest, part_mut(to, second, B::PLACE)?)
     }
+}
+
+/// Which case of a variant it is.
+pub(super) fn case(from: &[u8]) -> wasmtime::Result<u8> {
+    from.first().copied().ok_or_else(cut_short)
+}
+
+pub(super) fn set_case(to: &mut [u8], case: u8) -> wasmtime::Result<()> {
+    *to.first_mut().ok_or_else(cut_short)? = case;
+    Ok(())
 }
 
 const NOTHING: Place = Place { size: 0, align: 1 };
 
 impl<T: Load> Load for Option<T> {
     const PLACE: Place = Place::variant(&[NOTHING, T::PLACE]);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        match u8::load(guest, at)? {
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        match case(from)? {
             0 => Ok(None),
-            1 => T::load(guest, offset(at, Place::payload(&[T::PLACE]))).map(Some),
+            1 => {
+                let payload = part(from, Place::payload(&[T::PLACE]), T::PLACE)?;
+                T::load(guest, payload).map(Some)
+            }
             _ => Err(unknown_case()),
         }
     }
@@ -277,36 +315,36 @@ impl<T: Load> Load for Option<T> {
 
 impl<T: Save> Save for Option<T> {
     const PLACE: Place = Place::variant(&[NOTHING, T::PLACE]);
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
         let Some(value) = self else {
-            return 0_u8.save(guest, at);
+            return set_case(to, 0);
         };
-        1_u8.save(guest, at)?;
-        value.save(guest, offset(at, Place::payload(&[T::PLACE])))
+        set_case(to, 1)?;
+        value.save(guest, part_mut(to, Place::payload(&[T::PLACE]), T::PLACE)?)
     }
 }
 
 impl Load for () {
     const PLACE: Place = NOTHING;
-    fn load(_: &mut Reader<'_>, _: u32) -> wasmtime::Result<Self> {
+    fn load(_: &mut Reader<'_>, _: &[u8]) -> wasmtime::Result<Self> {
         Ok(())
     }
 }
 
 impl Save for () {
     const PLACE: Place = NOTHING;
-    fn save(self, _: &mut Writer<'_>, _: u32) -> wasmtime::Result<()> {
+    fn save(self, _: &mut Writer<'_>, _: &mut [u8]) -> wasmtime::Result<()> {
         Ok(())
     }
 }
 
 impl<T: Load, E: Load> Load for Result<T, E> {
     const PLACE: Place = Place::variant(&[T::PLACE, E::PLACE]);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        let payload = offset(at, Place::payload(&[T::PLACE, E::PLACE]));
-        match u8::load(guest, at)? {
-            0 => T::load(guest, payload).map(Ok),
-            1 => E::load(guest, payload).map(Err),
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        let payload = Place::payload(&[T::PLACE, E::PLACE]);
+        match case(from)? {
+            0 => T::load(guest, part(from, payload, T::PLACE)?).map(Ok),
+            1 => E::load(guest, part(from, payload, E::PLACE)?).map(Err),
             _ => Err(unknown_case()),
         }
     }
@@ -314,16 +352,16 @@ impl<T: Load, E: Load> Load for Result<T, E> {
 
 impl<T: Save, E: Save> Save for Result<T, E> {
     const PLACE: Place = Place::variant(&[T::PLACE, E::PLACE]);
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
-        let payload = offset(at, Place::payload(&[T::PLACE, E::PLACE]));
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+        let payload = Place::payload(&[T::PLACE, E::PLACE]);
         match self {
             Ok(value) => {
-                0_u8.save(guest, at)?;
-                value.save(guest, payload)
+                set_case(to, 0)?;
+                value.save(guest, part_mut(to, payload, T::PLACE)?)
             }
             Err(error) => {
-                1_u8.save(guest, at)?;
-                error.save(guest, payload)
+                set_case(to, 1)?;
+                error.save(guest, part_mut(to, payload, E::PLACE)?)
             }
         }
     }
@@ -347,15 +385,15 @@ pub(super) fn given<T: 'static>(number: u32) -> Resource<T> {
 
 impl<T: 'static> Load for Resource<T> {
     const PLACE: Place = Place::of(4);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        u32::load(guest, at).map(lent)
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        u32::load(guest, from).map(lent)
     }
 }
 
 impl<T: 'static> Save for Resource<T> {
     const PLACE: Place = Place::of(4);
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
-        number(&self).save(guest, at)
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+        number(&self).save(guest, to)
     }
 }
 

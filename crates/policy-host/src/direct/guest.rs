@@ -1,10 +1,16 @@
 //! The memory of a guest that is called directly, read and written as the canonical ABI says. Every pointer, length and text that a
 //! guest gives is held against its memory before anything is done with it; what the host copies for one call is bounded.
 
+use smallvec::SmallVec;
 use wasmtime::{AsContextMut, Memory, StoreContextMut, TypedFunc};
 
 use super::abi::{Load, Place, Save};
 use crate::state::HostState;
+
+/// The room that the largest type takes which the host answers with: everything about a request.
+const LARGEST: usize = 96;
+/// Longer lists are put together on the heap: eight verdicts, or a dozen fields.
+const LIST_IN_PLACE: usize = 384;
 
 /// `cabi_realloc`: old pointer, old size, alignment, new size.
 type Realloc = TypedFunc<(u32, u32, u32, u32), u32>;
@@ -57,9 +63,11 @@ impl<'m> Reader<'m> {
             .ok_or_else(|| trap("a pointer or a length that is out of bounds of the memory"))
     }
 
-    pub(super) fn array<const N: usize>(&self, at: u32) -> wasmtime::Result<[u8; N]> {
-        let slice = self.slice(at, N)?;
-        <[u8; N]>::try_from(slice).map_err(|_| trap("a value that is cut short"))
+    /// One value that begins at `at`.
+    pub(super) fn value<T: Load>(&mut self, at: u32) -> wasmtime::Result<T> {
+        aligned(at, T::PLACE)?;
+        let from = self.slice(at, T::PLACE.size)?;
+        T::load(self, from)
     }
 
     fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
@@ -78,25 +86,29 @@ impl<'m> Reader<'m> {
     }
 
     pub(super) fn text(&mut self, at: u32, length: u32) -> wasmtime::Result<String> {
+        self.text_in_place(at, length).map(str::to_owned)
+    }
+
+    /// The same, not copied. It is charged all the same: what the host does with it takes time.
+    pub(super) fn text_in_place(&mut self, at: u32, length: u32) -> wasmtime::Result<&'m str> {
         let slice = self.slice(at, length as usize)?;
         self.charge(slice.len())?;
-        let text = std::str::from_utf8(slice).map_err(|_| trap("a string that is not UTF-8"))?;
-        Ok(text.to_owned())
+        std::str::from_utf8(slice).map_err(|_| trap("a string that is not UTF-8"))
     }
 
     pub(super) fn list<T: Load>(&mut self, at: u32, length: u32) -> wasmtime::Result<Vec<T>> {
+        const { assert!(T::PLACE.size > 0, "elements that take no room") };
         let each = T::PLACE.size;
         let length = length as usize;
         let whole = length
             .checked_mul(each)
             .ok_or_else(|| trap("a list that is longer than the memory"))?;
         aligned(at, T::PLACE)?;
-        // In bounds: then the steps below do not overflow.
-        self.slice(at, whole)?;
+        let slice = self.slice(at, whole)?;
         self.charge(length.saturating_mul(size_of::<T>()))?;
         let mut items = Vec::with_capacity(length);
-        for place in 0..length {
-            items.push(T::load(self, at + (place * each) as u32)?);
+        for item in slice.chunks_exact(each) {
+            items.push(T::load(self, item)?);
         }
         Ok(items)
     }
@@ -151,7 +163,22 @@ impl Writer<'_> {
         Ok((at, bytes.len() as u32))
     }
 
+    /// One value to where the guest wants it.
+    pub(super) fn value<T: Save>(&mut self, value: T, at: u32) -> wasmtime::Result<()> {
+        const {
+            assert!(
+                T::PLACE.size <= LARGEST,
+                "a larger type than was thought of"
+            )
+        };
+        let mut bytes = [0; LARGEST];
+        let bytes = &mut bytes[..T::PLACE.size];
+        value.save(self, bytes)?;
+        self.put(at, bytes)
+    }
+
     pub(super) fn list<T: Save>(&mut self, items: Vec<T>) -> wasmtime::Result<(u32, u32)> {
+        const { assert!(T::PLACE.size > 0, "elements that take no room") };
         let length = items.len();
         let whole = length
             .checked_mul(T::PLACE.size)
@@ -161,12 +188,11 @@ impl Writer<'_> {
             align: T::PLACE.align,
         };
         let start = self.room(place)?;
-        let mut at = start;
-        for item in items {
-            item.save(self, at)?;
-            // The last step may leave the memory's last byte behind; nothing is written there.
-            at = at.wrapping_add(T::PLACE.size as u32);
+        let mut bytes: SmallVec<[u8; LIST_IN_PLACE]> = SmallVec::from_elem(0, whole);
+        for (item, to) in items.into_iter().zip(bytes.chunks_exact_mut(T::PLACE.size)) {
+            item.save(self, to)?;
         }
+        self.put(start, &bytes)?;
         Ok((start, length as u32))
     }
 }

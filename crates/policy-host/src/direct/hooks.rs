@@ -2,16 +2,39 @@
 
 use wasmtime::{AsContextMut, Store, TypedFunc, WasmParams, WasmResults};
 
-use super::abi::{Load, Narrow};
-use super::guest::{Reader, Writer, aligned, memory, no_memory, write};
+use super::abi::Narrow;
+use super::guest::{Reader, Writer, memory, no_memory, write};
 use crate::bindings::exports::veilgate::policy::{attempt_hook, complete_hook, outcome_hook};
 use crate::bindings::veilgate::policy::types;
+use crate::decision::AttemptOutcome;
 use crate::state::HostState;
 
 /// The parameters of a hook.
 pub(crate) trait Params {
     type Core: WasmParams;
+}
+
+/// The parameters of a hook as its caller has them. What is only lent reaches a guest that is called directly without a copy on the
+/// way.
+pub(crate) trait Giving<P: Params> {
+    fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<P::Core>;
+    /// For a guest that is called as a component.
+    fn owned(self) -> P;
+}
+
+/// Parameters that their caller gives away.
+pub(crate) trait GivenAway: Params + Sized {
     fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<Self::Core>;
+}
+
+impl<P: GivenAway> Giving<P> for P {
+    fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<P::Core> {
+        GivenAway::lower(self, store)
+    }
+
+    fn owned(self) -> P {
+        self
+    }
 }
 
 /// The answer of a hook.
@@ -29,10 +52,14 @@ pub(crate) struct Function<P: Params, R: Answer> {
 }
 
 impl<P: Params, R: Answer> Function<P, R> {
-    pub(crate) fn call(&self, store: &mut Store<HostState>, params: P) -> wasmtime::Result<R> {
-        let params = params.lower(store)?;
+    pub(crate) fn call<X>(
+        &self,
+        params: P::Core,
+        store: &mut Store<HostState>,
+        read: impl FnOnce(R) -> X,
+    ) -> wasmtime::Result<X> {
         let core = self.hook.call(&mut *store, params)?;
-        let answer = R::lift(core, store)?;
+        let answer = read(R::lift(core, store)?);
         if let (Some(clean_up), Some(left)) = (&self.clean_up, R::left(core)) {
             let guest = store.data_mut().guest.take();
             clean_up.call(&mut *store, left)?;
@@ -44,6 +71,9 @@ impl<P: Params, R: Answer> Function<P, R> {
 
 impl Params for () {
     type Core = ();
+}
+
+impl GivenAway for () {
     fn lower(self, _: &mut Store<HostState>) -> wasmtime::Result<()> {
         Ok(())
     }
@@ -51,6 +81,9 @@ impl Params for () {
 
 impl Params for (String,) {
     type Core = (u32, u32);
+}
+
+impl GivenAway for (String,) {
     fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<Self::Core> {
         write(store, |guest| guest.bytes(self.0.as_bytes()))
     }
@@ -58,6 +91,9 @@ impl Params for (String,) {
 
 impl Params for (Vec<u8>,) {
     type Core = (u32, u32);
+}
+
+impl GivenAway for (Vec<u8>,) {
     fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<Self::Core> {
         write(store, |guest| guest.bytes(&self.0))
     }
@@ -65,6 +101,9 @@ impl Params for (Vec<u8>,) {
 
 impl Params for (Vec<u8>, bool) {
     type Core = (u32, u32, u32);
+}
+
+impl GivenAway for (Vec<u8>, bool) {
     fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<Self::Core> {
         let (at, length) = write(store, |guest| guest.bytes(&self.0))?;
         Ok((at, length, self.1.into()))
@@ -90,23 +129,59 @@ fn optional_text(
     Ok((1, at, length))
 }
 
+type AttemptCore = (u32, u32, u32, u32, u32);
+
 impl Params for (types::Attempt,) {
-    type Core = (u32, u32, u32, u32, u32);
-    fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<Self::Core> {
-        let (attempt,) = self;
-        let (at, length) = write(store, |guest| guest.bytes(attempt.upstream.as_bytes()))?;
-        let (case, endpoint) = optional(attempt.endpoint);
-        Ok((attempt.number, at, length, case, endpoint))
-    }
+    type Core = AttemptCore;
 }
 
 impl Params for (types::Attempt, outcome_hook::Outcome) {
     type Core = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u64);
-    fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<Self::Core> {
+}
+
+/// An attempt, lent.
+pub(crate) struct LentAttempt<'a> {
+    pub(crate) number: u32,
+    pub(crate) upstream: &'a str,
+    pub(crate) endpoint: Option<u32>,
+}
+
+impl LentAttempt<'_> {
+    fn core(&self, guest: &mut Writer<'_>) -> wasmtime::Result<AttemptCore> {
+        let (at, length) = guest.bytes(self.upstream.as_bytes())?;
+        let (case, endpoint) = optional(self.endpoint);
+        Ok((self.number, at, length, case, endpoint))
+    }
+
+    fn to_owned(&self) -> types::Attempt {
+        types::Attempt {
+            number: self.number,
+            upstream: self.upstream.to_owned(),
+            endpoint: self.endpoint,
+        }
+    }
+}
+
+impl Giving<(types::Attempt,)> for LentAttempt<'_> {
+    fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<AttemptCore> {
+        write(store, |guest| self.core(guest))
+    }
+
+    fn owned(self) -> (types::Attempt,) {
+        (self.to_owned(),)
+    }
+}
+
+type Ended = (types::Attempt, outcome_hook::Outcome);
+
+impl Giving<Ended> for (LentAttempt<'_>, &AttemptOutcome) {
+    fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<<Ended as Params>::Core> {
         let (attempt, outcome) = self;
-        let attempt = (attempt,).lower(store)?;
+        let (attempt, error) = write(store, |guest| {
+            let attempt = attempt.core(guest)?;
+            Ok((attempt, optional_text(guest, outcome.error.as_ref())?))
+        })?;
         let (case, status) = optional(outcome.status.map(u32::from));
-        let error = write(store, |guest| optional_text(guest, outcome.error.as_ref()))?;
         Ok((
             attempt.0,
             attempt.1,
@@ -120,6 +195,16 @@ impl Params for (types::Attempt, outcome_hook::Outcome) {
             error.2,
             outcome.latency_us,
         ))
+    }
+
+    fn owned(self) -> Ended {
+        let (attempt, outcome) = self;
+        let outcome = outcome_hook::Outcome {
+            status: outcome.status,
+            error: outcome.error.clone(),
+            latency_us: outcome.latency_us,
+        };
+        (attempt.to_owned(), outcome)
     }
 }
 
@@ -139,6 +224,9 @@ impl Params for (complete_hook::Summary,) {
         u32,
         u32,
     );
+}
+
+impl GivenAway for (complete_hook::Summary,) {
     fn lower(self, store: &mut Store<HostState>) -> wasmtime::Result<Self::Core> {
         let (summary,) = self;
         let (upstream, cache_status) = write(store, |guest| {
@@ -190,11 +278,10 @@ macro_rules! in_memory {
         impl Answer for ($answer,) {
             type Core = u32;
             fn lift(at: u32, store: &mut Store<HostState>) -> wasmtime::Result<Self> {
-                aligned(at, <$answer as Load>::PLACE)?;
                 let memory = memory(store.data())?.ok_or_else(no_memory)?;
                 let (bytes, state) = memory.data_and_store_mut(store.as_context_mut());
                 let mut guest = Reader::new(bytes, state.host_call_bytes());
-                <$answer as Load>::load(&mut guest, at).map(|answer| (answer,))
+                guest.value(at).map(|answer| (answer,))
             }
             fn left(at: u32) -> Option<u32> {
                 Some(at)

@@ -100,7 +100,7 @@ fn deliver<T: Save>(
     at: u32,
 ) -> wasmtime::Result<()> {
     aligned(at, T::PLACE)?;
-    write(caller, |guest| answer.save(guest, at))
+    write(caller, |guest| guest.value(answer, at))
 }
 
 fn optional(case: u32, value: u64) -> wasmtime::Result<Option<u64>> {

@@ -2,7 +2,9 @@
 
 use wasmtime::component::Resource;
 
-use super::abi::{Flat, Load, Narrow, Place, Save, offset, unknown_case, up};
+use super::abi::{
+    Flat, Load, Narrow, Place, Save, case, part, part_mut, set_case, unknown_case, up,
+};
 use super::guest::{Reader, Writer};
 use crate::bindings::exports::veilgate::policy::{attempt_hook, outcome_hook};
 use crate::bindings::veilgate::policy::{
@@ -32,11 +34,11 @@ macro_rules! loaded_record {
 
         impl Load for $type {
             const PLACE: Place = Place::record(&[$(<$of as Load>::PLACE),*]);
-            fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
+            fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
                 let mut next = 0;
                 $(
                     next = up(next, <$of as Load>::PLACE.align);
-                    let $field = <$of as Load>::load(guest, offset(at, next))?;
+                    let $field = <$of as Load>::load(guest, part(from, next, <$of as Load>::PLACE)?)?;
                     next += <$of as Load>::PLACE.size;
                 )*
                 let _ = next;
@@ -52,11 +54,11 @@ macro_rules! saved_record {
 
         impl Save for $type {
             const PLACE: Place = Place::record(&[$(<$of as Save>::PLACE),*]);
-            fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
+            fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
                 let mut next = 0;
                 $(
                     next = up(next, <$of as Save>::PLACE.align);
-                    self.$field.save(guest, offset(at, next))?;
+                    self.$field.save(guest, part_mut(to, next, <$of as Save>::PLACE)?)?;
                     next += <$of as Save>::PLACE.size;
                 )*
                 let _ = next;
@@ -82,8 +84,8 @@ macro_rules! enumeration {
 
         impl Load for $type {
             const PLACE: Place = Place::of(1);
-            fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-                Self::narrow(u8::load(guest, at)?.into())
+            fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+                Self::narrow(u8::load(guest, from)?.into())
             }
         }
 
@@ -98,8 +100,8 @@ macro_rules! enumeration {
 
         impl Save for $type {
             const PLACE: Place = Place::of(1);
-            fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
-                (self.flat() as u8).save(guest, at)
+            fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
+                (self.flat() as u8).save(guest, to)
             }
         }
     };
@@ -179,13 +181,14 @@ saved_record!(llm::Usage {
 
 impl Save for breakers::Admission {
     const PLACE: Place = Place::variant(&[<u64 as Save>::PLACE]);
-    fn save(self, guest: &mut Writer<'_>, at: u32) -> wasmtime::Result<()> {
+    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
         match self {
-            Self::Pass => 0_u8.save(guest, at),
-            Self::Probe => 1_u8.save(guest, at),
+            Self::Pass => set_case(to, 0),
+            Self::Probe => set_case(to, 1),
             Self::Refuse(millis) => {
-                2_u8.save(guest, at)?;
-                millis.save(guest, offset(at, Place::payload(&[<u64 as Save>::PLACE])))
+                const MILLIS: Place = <u64 as Save>::PLACE;
+                set_case(to, 2)?;
+                millis.save(guest, part_mut(to, Place::payload(&[MILLIS]), MILLIS)?)
             }
         }
     }
@@ -193,11 +196,14 @@ impl Save for breakers::Admission {
 
 impl Load for types::ChunkAction {
     const PLACE: Place = Place::variant(&[<Vec<u8> as Load>::PLACE]);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        let payload = offset(at, Place::payload(&[<Vec<u8> as Load>::PLACE]));
-        match u8::load(guest, at)? {
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        const BYTES: Place = <Vec<u8> as Load>::PLACE;
+        match case(from)? {
             0 => Ok(Self::Keep),
-            1 => Vec::load(guest, payload).map(Self::Replace),
+            1 => {
+                let bytes = part(from, Place::payload(&[BYTES]), BYTES)?;
+                Vec::load(guest, bytes).map(Self::Replace)
+            }
             2 => Ok(Self::Drop),
             3 => Ok(Self::Abort),
             4 => Ok(Self::StopWatching),
@@ -208,16 +214,19 @@ impl Load for types::ChunkAction {
 
 impl Load for scope::Test {
     const PLACE: Place = Place::variant(&[<(String, String) as Load>::PLACE]);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        let payload = offset(at, Place::payload(&[<(String, String) as Load>::PLACE]));
-        match u8::load(guest, at)? {
-            0 => Vec::load(guest, payload).map(Self::Method),
-            1 => Vec::load(guest, payload).map(Self::Path),
-            2 => Vec::load(guest, payload).map(Self::PathPrefix),
-            3 => Vec::load(guest, payload).map(Self::Host),
-            4 => String::load(guest, payload).map(Self::HasHeader),
-            5 => String::load(guest, payload).map(Self::NoHeader),
-            6 => <(String, String)>::load(guest, payload).map(Self::Header),
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        const LIST: Place = <Vec<String> as Load>::PLACE;
+        const TEXT: Place = <String as Load>::PLACE;
+        const PAIR: Place = <(String, String) as Load>::PLACE;
+        let payload = |place| part(from, Place::payload(&[PAIR]), place);
+        match case(from)? {
+            0 => Vec::load(guest, payload(LIST)?).map(Self::Method),
+            1 => Vec::load(guest, payload(LIST)?).map(Self::Path),
+            2 => Vec::load(guest, payload(LIST)?).map(Self::PathPrefix),
+            3 => Vec::load(guest, payload(LIST)?).map(Self::Host),
+            4 => String::load(guest, payload(TEXT)?).map(Self::HasHeader),
+            5 => String::load(guest, payload(TEXT)?).map(Self::NoHeader),
+            6 => <(String, String)>::load(guest, payload(PAIR)?).map(Self::Header),
             _ => Err(unknown_case()),
         }
     }
@@ -228,16 +237,20 @@ impl Load for attempt_hook::Choice {
         <types::RouteChoice as Load>::PLACE,
         <types::LocalResponse as Load>::PLACE,
     ]);
-    fn load(guest: &mut Reader<'_>, at: u32) -> wasmtime::Result<Self> {
-        const CASES: [Place; 2] = [
-            <types::RouteChoice as Load>::PLACE,
-            <types::LocalResponse as Load>::PLACE,
-        ];
-        let payload = offset(at, Place::payload(&CASES));
-        match u8::load(guest, at)? {
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        const ROUTE: Place = <types::RouteChoice as Load>::PLACE;
+        const RESPONSE: Place = <types::LocalResponse as Load>::PLACE;
+        const PAYLOAD: usize = Place::payload(&[ROUTE, RESPONSE]);
+        match case(from)? {
             0 => Ok(Self::Default),
-            1 => types::RouteChoice::load(guest, payload).map(Self::Route),
-            2 => types::LocalResponse::load(guest, payload).map(Self::Respond),
+            1 => {
+                let route = part(from, PAYLOAD, ROUTE)?;
+                types::RouteChoice::load(guest, route).map(Self::Route)
+            }
+            2 => {
+                let response = part(from, PAYLOAD, RESPONSE)?;
+                types::LocalResponse::load(guest, response).map(Self::Respond)
+            }
             3 => Ok(Self::GiveUp),
             _ => Err(unknown_case()),
         }

@@ -20,7 +20,8 @@ const MAX_TIMEOUT_MS: u64 = 24 * 3600 * 1000;
 
 /// What one hook decided; checked.
 pub(crate) struct Decided {
-    pub(crate) respond: Option<LocalResponse>,
+    /// Boxed: it is rare and large, and a decision passes through several hands.
+    pub(crate) respond: Option<Box<LocalResponse>>,
     pub(crate) route: Option<RouteChoice>,
     pub(crate) body: types::BodyNeed,
     pub(crate) defer: bool,
@@ -33,7 +34,11 @@ pub(crate) struct Decided {
 
 pub(crate) fn decision(decision: types::Decision) -> Result<Decided, &'static str> {
     Ok(Decided {
-        respond: decision.respond.map(local_response).transpose()?,
+        respond: decision
+            .respond
+            .map(local_response)
+            .transpose()?
+            .map(Box::new),
         route: decision.route.map(route_choice).transpose()?,
         body: decision.body,
         defer: decision.defer,
@@ -47,7 +52,7 @@ impl Decided {
     /// What a proxy-wasm module's callback comes to.
     pub(crate) fn of_filter(respond: Option<LocalResponse>, body: types::BodyNeed) -> Self {
         Self {
-            respond,
+            respond: respond.map(Box::new),
             body,
             route: None,
             defer: false,
