@@ -24,6 +24,8 @@ use crate::waits::Waits;
 const MAX_HANDLES: usize = 192;
 /// Bytes a guest may have the host allocate for the arguments of one of its calls: a large response with its headers.
 pub(crate) const HOST_CALL_BYTES: usize = 4 << 20;
+/// What an instance keeps for answers: header fields are seldom longer.
+const MAX_ANSWER_ROOM: usize = 4096;
 /// Elements of one table: the functions of the largest runtimes; each is a pointer of the host's.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 65_536;
 
@@ -60,6 +62,8 @@ pub(crate) struct HostState {
     pub(crate) standing: Box<Standing>,
     /// Of a guest that is called directly.
     pub(crate) guest: Option<Box<Guest>>,
+    /// Where an answer is kept while the guest makes room for it.
+    pub(crate) answer: String,
     pub(crate) shared: Arc<Shared>,
     /// What it defined, by the numbers that it uses.
     pub(crate) meters: Vec<Arc<Meter>>,
@@ -80,6 +84,7 @@ impl HostState {
             handles,
             standing: Box::default(),
             guest: None,
+            answer: String::new(),
             shared,
             meters: Vec::new(),
             log: LogBudget::default(),
@@ -115,6 +120,13 @@ impl HostState {
             .max_body_bytes
             .saturating_add(HOST_CALL_BYTES / 4)
             .max(HOST_CALL_BYTES)
+    }
+
+    /// Room for the next answer, unless a long one made it large.
+    pub(crate) fn keep_room(&mut self, answer: String) {
+        if answer.capacity() <= MAX_ANSWER_ROOM {
+            self.answer = answer;
+        }
     }
 
     pub(crate) fn begin_call(&mut self) {

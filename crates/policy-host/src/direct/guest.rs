@@ -70,7 +70,7 @@ impl<'m> Reader<'m> {
         T::load(self, from)
     }
 
-    fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
+    pub(super) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
         // In the words of wasmtime, which says the same of a component.
         let left = self.left.checked_sub(bytes);
         self.left = left.ok_or_else(|| {
@@ -96,18 +96,22 @@ impl<'m> Reader<'m> {
         std::str::from_utf8(slice).map_err(|_| trap("a string that is not UTF-8"))
     }
 
+    /// The bytes of a list.
+    pub(super) fn elements(&self, at: u32, length: u32, each: Place) -> wasmtime::Result<&'m [u8]> {
+        let whole = (length as usize)
+            .checked_mul(each.size)
+            .ok_or_else(|| trap("a list that is longer than the memory"))?;
+        aligned(at, each)?;
+        self.slice(at, whole)
+    }
+
     pub(super) fn list<T: Load>(&mut self, at: u32, length: u32) -> wasmtime::Result<Vec<T>> {
         const { assert!(T::PLACE.size > 0, "elements that take no room") };
-        let each = T::PLACE.size;
+        let slice = self.elements(at, length, T::PLACE)?;
         let length = length as usize;
-        let whole = length
-            .checked_mul(each)
-            .ok_or_else(|| trap("a list that is longer than the memory"))?;
-        aligned(at, T::PLACE)?;
-        let slice = self.slice(at, whole)?;
         self.charge(length.saturating_mul(size_of::<T>()))?;
         let mut items = Vec::with_capacity(length);
-        for item in slice.chunks_exact(each) {
+        for item in slice.chunks_exact(T::PLACE.size) {
             items.push(T::load(self, item)?);
         }
         Ok(items)
@@ -177,7 +181,11 @@ impl Writer<'_> {
         self.put(at, bytes)
     }
 
-    pub(super) fn list<T: Save>(&mut self, items: Vec<T>) -> wasmtime::Result<(u32, u32)> {
+    pub(super) fn list<T: Save>(
+        &mut self,
+        items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    ) -> wasmtime::Result<(u32, u32)> {
+        let items = items.into_iter();
         const { assert!(T::PLACE.size > 0, "elements that take no room") };
         let length = items.len();
         let whole = length
@@ -189,7 +197,7 @@ impl Writer<'_> {
         };
         let start = self.room(place)?;
         let mut bytes: SmallVec<[u8; LIST_IN_PLACE]> = SmallVec::from_elem(0, whole);
-        for (item, to) in items.into_iter().zip(bytes.chunks_exact_mut(T::PLACE.size)) {
+        for (item, to) in items.zip(bytes.chunks_exact_mut(T::PLACE.size)) {
             item.save(self, to)?;
         }
         self.put(start, &bytes)?;

@@ -5,6 +5,7 @@ use wasmtime::{Caller, Linker};
 
 use super::abi::{Flat, Load, Narrow, Save, given, lent};
 use super::guest::{Reader, aligned, memory, write};
+use super::types::shares;
 use crate::bindings::veilgate::policy::breakers::{self, HostBreaker};
 use crate::bindings::veilgate::policy::kv::HostStore;
 use crate::bindings::veilgate::policy::limits::{self, HostGate, HostLimiter};
@@ -18,6 +19,12 @@ macro_rules! function {
     // [given so far] [as the host takes them] what is still to come -> answer
     ($link:ident $at:ident $name:literal $host:path; $reader:ident [$($core:ident: $of:ty,)*] [$($value:expr,)*] text $($rest:tt)*) => {
         function!($link $at $name $host; $reader [$($core: $of,)* at: u32, length: u32,] [$($value,)* $reader.text(at, length)?,] $($rest)*)
+    };
+    ($link:ident $at:ident $name:literal $host:path; $reader:ident [$($core:ident: $of:ty,)*] [$($value:expr,)*] text_in_place $($rest:tt)*) => {
+        function!($link $at $name $host; $reader [$($core: $of,)* at: u32, length: u32,] [$($value,)* $reader.text_in_place(at, length)?,] $($rest)*)
+    };
+    ($link:ident $at:ident $name:literal $host:path; $reader:ident [$($core:ident: $of:ty,)*] [$($value:expr,)*] shares_in_place $($rest:tt)*) => {
+        function!($link $at $name $host; $reader [$($core: $of,)* at: u32, length: u32,] [$($value,)* &shares(&mut $reader, at, length)?,] $($rest)*)
     };
     ($link:ident $at:ident $name:literal $host:path; $reader:ident [$($core:ident: $of:ty,)*] [$($value:expr,)*] list $($rest:tt)*) => {
         function!($link $at $name $host; $reader [$($core: $of,)* at: u32, length: u32,] [$($value,)* Load::load_list(&mut $reader, at, length)?,] $($rest)*)
@@ -63,6 +70,31 @@ macro_rules! function {
             deliver(&mut caller, answer, answer_at)
         })?
     };
+    // It is a text that the host only lends.
+    ($link:ident $at:ident $name:literal $host:path; $reader:ident [$($core:ident: $of:ty,)*] [$($value:expr,)*] -> text) => {
+        $link.func_wrap($at, $name, |mut caller: Caller<'_, HostState>, $($core: $of,)* answer_at: u32| -> wasmtime::Result<()> {
+            let (memory, state) = views(&mut caller)?;
+            #[allow(unused_mut, unused_variables, reason = "not every function has parameters to read")]
+            let mut $reader = Reader::new(memory, state.host_call_bytes());
+            let mut kept = std::mem::take(&mut state.answer);
+            keep(&mut kept, Some($host(state, $($value),*)));
+            deliver(&mut caller, kept.as_str(), answer_at)?;
+            caller.data_mut().keep_room(kept);
+            Ok(())
+        })?
+    };
+    ($link:ident $at:ident $name:literal $host:path; $reader:ident [$($core:ident: $of:ty,)*] [$($value:expr,)*] -> maybe_text) => {
+        $link.func_wrap($at, $name, |mut caller: Caller<'_, HostState>, $($core: $of,)* answer_at: u32| -> wasmtime::Result<()> {
+            let (memory, state) = views(&mut caller)?;
+            #[allow(unused_mut, unused_variables, reason = "not every function has parameters to read")]
+            let mut $reader = Reader::new(memory, state.host_call_bytes());
+            let mut kept = std::mem::take(&mut state.answer);
+            let found = keep(&mut kept, $host(state, $($value),*));
+            deliver(&mut caller, found.then_some(kept.as_str()), answer_at)?;
+            caller.data_mut().keep_room(kept);
+            Ok(())
+        })?
+    };
     // It is one core value, or none.
     ($link:ident $at:ident $name:literal $host:path; $reader:ident [$($core:ident: $of:ty,)*] [$($value:expr,)*] -> value) => {
         $link.func_wrap($at, $name, |mut caller: Caller<'_, HostState>, $($core: $of,)*| {
@@ -103,6 +135,13 @@ fn deliver<T: Save>(
     write(caller, |guest| guest.value(answer, at))
 }
 
+/// Whether there is one.
+fn keep(kept: &mut String, text: Option<impl AsRef<str>>) -> bool {
+    kept.clear();
+    kept.push_str(text.as_ref().map_or("", AsRef::as_ref));
+    text.is_some()
+}
+
 fn optional(case: u32, value: u64) -> wasmtime::Result<Option<u64>> {
     match case {
         0 => Ok(None),
@@ -119,30 +158,30 @@ pub(super) fn link(linker: &mut Linker<HostState>, version: &str) -> wasmtime::R
 
 fn basics(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()> {
     functions!(linker version "request" {
-        "header" => request::Host::header: (text) -> memory;
+        "header" => HostState::request_header: (text_in_place) -> maybe_text;
         "header-all" => request::Host::header_all: (text) -> memory;
         "header-bytes" => request::Host::header_bytes: (text) -> memory;
         "headers" => request::Host::headers: () -> memory;
         "set-header" => request::Host::set_header: (text text) -> value;
         "append-header" => request::Host::append_header: (text text) -> value;
         "remove-header" => request::Host::remove_header: (text) -> value;
-        "method" => request::Host::method: () -> memory;
-        "path" => request::Host::path: () -> memory;
-        "query" => request::Host::query: (text) -> memory;
-        "authority" => request::Host::authority: () -> memory;
+        "method" => HostState::request_method: () -> text;
+        "path" => HostState::request_path: () -> text;
+        "query" => HostState::request_query: (text_in_place) -> maybe_text;
+        "authority" => HostState::request_authority: () -> text;
         "set-path" => request::Host::set_path: (text) -> value;
         "set-authority" => request::Host::set_authority: (text) -> value;
         "client-ip" => request::Host::client_ip: () -> memory;
         "identity-of" => request::Host::identity_of: () -> memory;
         "info" => request::Host::info: () -> memory;
-        "get-attr" => request::Host::get_attr: (text) -> memory;
+        "get-attr" => HostState::request_attr: (text_in_place) -> maybe_text;
         "set-attr" => request::Host::set_attr: (text text) -> value;
     });
     functions!(linker version "response" {
         "source-of" => response::Host::source_of: () -> value;
         "status" => response::Host::status: () -> value;
         "set-status" => response::Host::set_status: (word) -> value;
-        "header" => response::Host::header: (text) -> memory;
+        "header" => HostState::response_header: (text_in_place) -> maybe_text;
         "header-all" => response::Host::header_all: (text) -> memory;
         "header-bytes" => response::Host::header_bytes: (text) -> memory;
         "headers" => response::Host::headers: () -> memory;
@@ -177,12 +216,12 @@ fn basics(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()>
 fn granted(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()> {
     functions!(linker version "limits" {
         "[static]limiter.define" => HostLimiter::define: (text rate) -> memory;
-        "[method]limiter.take" => HostLimiter::take: (handle text unsigned) -> memory;
+        "[method]limiter.take" => HostState::take_by: (handle text_in_place unsigned) -> memory;
         "[method]limiter.peek" => HostLimiter::peek: (handle text) -> memory;
         "[method]limiter.settle" => HostLimiter::settle: (handle text signed) -> value;
         "[resource-drop]limiter" => HostLimiter::drop: (gift) -> value;
-        "take-all" => limits::Host::take_all: (list) -> memory;
-        "take-each" => limits::Host::take_each: (list) -> memory;
+        "take-all" => HostState::take_all_of: (shares_in_place) -> memory;
+        "take-each" => HostState::take_each_of: (shares_in_place) -> memory;
         "[static]gate.define" => HostGate::define: (text word) -> memory;
         "[method]gate.enter" => HostGate::enter: (handle text) -> value;
         "[method]gate.in-flight" => HostGate::in_flight: (handle text) -> value;
@@ -190,7 +229,7 @@ fn granted(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()
     });
     functions!(linker version "breakers" {
         "[static]breaker.define" => HostBreaker::define: (text circuit) -> memory;
-        "[method]breaker.admit" => HostBreaker::admit: (handle text) -> memory;
+        "[method]breaker.admit" => HostState::admit_by: (handle text_in_place) -> memory;
         "[method]breaker.count-as" => HostBreaker::count_as: (handle text word) -> value;
         "[method]breaker.count" => HostBreaker::count: (handle list list) -> value;
         "[method]breaker.guard" => HostBreaker::guard: (handle list list word) -> value;

@@ -11,7 +11,8 @@ use crate::bindings::veilgate::policy::{
     breakers, kv, limits, llm, log, metrics, request, response,
 };
 use crate::bindings::veilgate::policy::{scope, types, upstreams};
-use crate::host::limits::LimiterHandle;
+use crate::host::limits::{Asked, LimiterHandle};
+use crate::primitives::Few;
 
 /// What the tests hold against the WIT: a record's fields or an enum's cases, in order.
 #[cfg(test)]
@@ -133,6 +134,34 @@ loaded_record!(types::Decision {
     response_headers: Vec<types::Field>,
 });
 loaded_record!(limits::Share { limiter: Resource<LimiterHandle>, key: String, cost: u64 });
+
+/// A share whose key stays where it is.
+struct ShareInPlace {
+    limiter: Resource<LimiterHandle>,
+    key: (u32, u32),
+    cost: u64,
+}
+loaded_record!(ShareInPlace { limiter: Resource<LimiterHandle>, key: (u32, u32), cost: u64 });
+
+/// What is to be taken at once. Few are allowed, and those stay off the heap; more are counted by who takes them.
+pub(super) fn shares<'m>(
+    guest: &mut Reader<'m>,
+    at: u32,
+    length: u32,
+) -> wasmtime::Result<Few<Asked<'m>>> {
+    const EACH: Place = <ShareInPlace as Load>::PLACE;
+    let list = guest.elements(at, length, EACH)?;
+    guest.charge((length as usize).saturating_mul(size_of::<Asked<'_>>()))?;
+    let asked = |from| {
+        let share = ShareInPlace::load(guest, from)?;
+        Ok(Asked {
+            limiter: share.limiter.rep(),
+            key: guest.text_in_place(share.key.0, share.key.1)?,
+            cost: share.cost,
+        })
+    };
+    list.chunks_exact(EACH.size).map(asked).collect()
+}
 
 saved_record!(request::Identity { tenant: Option<String>, subject: Option<String>, method: String });
 saved_record!(request::RequestInfo {

@@ -35,6 +35,28 @@ impl HostState {
             .map(|handle| handle.breaker.clone())
             .map_err(|_| unknown_handle())
     }
+
+    /// Outside `attempt-hook.before` there is no attempt that a permit could belong to: it says what would be, and takes nothing.
+    pub(crate) fn admit_by(
+        &mut self,
+        this: Resource<BreakerHandle>,
+        key: &str,
+    ) -> wasmtime::Result<Admission> {
+        let now = self.now_ns();
+        let handle = self.handles.get(&this).map_err(|_| unknown_handle())?;
+        let Phase::Before { attempt } = self.exchange.phase else {
+            return Ok(admission(handle.breaker.would_admit(key, now)));
+        };
+        let permits = &mut self.exchange.permits;
+        if permits.is_full() {
+            return Ok(admission(handle.breaker.would_admit(key, now)));
+        }
+        let (decided, permit) = handle.breaker.admit(key, now);
+        if let Some(permit) = permit {
+            permits.hold(attempt, permit, handle.counting.clone());
+        }
+        Ok(admission(decided))
+    }
 }
 
 fn admission(admission: primitives::Admission) -> Admission {
@@ -73,22 +95,8 @@ impl HostBreaker for HostState {
         Ok(self.defined(&name, breaker, handle))
     }
 
-    /// Outside `attempt-hook.before` there is no attempt that a permit could belong to: it says what would be, and takes nothing.
     fn admit(&mut self, this: Resource<BreakerHandle>, key: String) -> wasmtime::Result<Admission> {
-        let handle = self.handles.get(&this).map_err(|_| unknown_handle())?;
-        let (breaker, counting) = (handle.breaker.clone(), handle.counting.clone());
-        let now = self.now_ns();
-        let Phase::Before { attempt } = self.exchange.phase else {
-            return Ok(admission(breaker.would_admit(&key, now)));
-        };
-        if self.exchange.permits.is_full() {
-            return Ok(admission(breaker.would_admit(&key, now)));
-        }
-        let (decided, permit) = breaker.admit(&key, now);
-        if let Some(permit) = permit {
-            self.exchange.permits.hold(attempt, permit, counting);
-        }
-        Ok(admission(decided))
+        self.admit_by(this, &key)
     }
 
     fn count_as(

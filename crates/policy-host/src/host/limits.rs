@@ -10,7 +10,7 @@ use crate::bindings::veilgate::policy::limits::{
 use crate::bindings::veilgate::policy::types::Error;
 use crate::error::HostRefusal;
 use crate::primitives::shared::StoredName;
-use crate::primitives::{self, DefineError, Gate, Limiter, RateSpec, RateVerdict};
+use crate::primitives::{self, DefineError, Few, Gate, Limiter, RateSpec, RateVerdict};
 use crate::state::{HostState, unknown_handle};
 
 /// Limits that one request can be under at once.
@@ -20,8 +20,27 @@ const MAX_SHARES: usize = 16;
 pub struct LimiterHandle(Arc<Limiter>, Option<Box<StoredName>>);
 pub struct GateHandle(Arc<Gate>);
 
-pub(super) fn check_shares(shares: &[Share]) -> wasmtime::Result<()> {
-    if shares.is_empty() || shares.len() > MAX_SHARES {
+/// A share as it was asked for; its key is where the guest has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'k> {
+    /// The host's number of the limiter.
+    pub(crate) limiter: u32,
+    pub(crate) key: &'k str,
+    pub(crate) cost: u64,
+}
+
+impl<'k> Asked<'k> {
+    pub(super) fn of(share: &'k Share) -> Self {
+        Self {
+            limiter: share.limiter.rep(),
+            key: &share.key,
+            cost: share.cost,
+        }
+    }
+}
+
+pub(super) fn check_shares(shares: usize) -> wasmtime::Result<()> {
+    if !(1..=MAX_SHARES).contains(&shares) {
         return Err(HostRefusal("shares to take at once: none, or more than 16").into());
     }
     Ok(())
@@ -147,11 +166,7 @@ impl HostLimiter for HostState {
         key: String,
         cost: u64,
     ) -> wasmtime::Result<Verdict> {
-        Ok(verdict(self.limiter(&this)?.take(
-            &key,
-            cost,
-            self.now_ns(),
-        )))
+        self.take_by(this, &key, cost)
     }
 
     fn peek(&mut self, this: Resource<LimiterHandle>, key: String) -> wasmtime::Result<Verdict> {
@@ -214,32 +229,54 @@ impl HostGate for HostState {
 }
 
 impl HostState {
+    pub(crate) fn take_by(
+        &mut self,
+        this: Resource<LimiterHandle>,
+        key: &str,
+        cost: u64,
+    ) -> wasmtime::Result<Verdict> {
+        let taken = self.limiter(&this)?.take(key, cost, self.now_ns());
+        Ok(verdict(taken))
+    }
+
     pub(super) fn shares<'s>(
         &'s self,
-        shares: &'s [Share],
-    ) -> wasmtime::Result<Vec<primitives::Share<'s>>> {
-        check_shares(shares)?;
-        let share = |share: &'s Share| {
+        asked: impl ExactSizeIterator<Item = Asked<'s>>,
+    ) -> wasmtime::Result<Few<primitives::Share<'s>>> {
+        check_shares(asked.len())?;
+        let share = |asked: Asked<'s>| {
             Ok(primitives::Share {
-                limiter: self.limiter(&share.limiter)?,
-                key: &share.key,
-                cost: share.cost,
+                limiter: self.limiter(&Resource::new_borrow(asked.limiter))?,
+                key: asked.key,
+                cost: asked.cost,
             })
         };
-        shares.iter().map(share).collect()
+        asked.map(share).collect()
     }
-}
 
-impl Host for HostState {
-    fn take_all(&mut self, shares: Vec<Share>) -> wasmtime::Result<Verdict> {
-        let tightest = primitives::take_all(&self.shares(&shares)?, self.now_ns());
+    pub(crate) fn take_all_of(&mut self, asked: &[Asked<'_>]) -> wasmtime::Result<Verdict> {
+        let shares = self.shares(asked.iter().copied())?;
+        let tightest = primitives::take_all(&shares, self.now_ns());
         tightest
             .map(verdict)
             .ok_or_else(|| HostRefusal("take-all of nothing").into())
     }
 
-    fn take_each(&mut self, shares: Vec<Share>) -> wasmtime::Result<Vec<Verdict>> {
-        let verdicts = primitives::take_each(&self.shares(&shares)?, self.now_ns());
+    pub(crate) fn take_each_of(&mut self, asked: &[Asked<'_>]) -> wasmtime::Result<Few<Verdict>> {
+        let shares = self.shares(asked.iter().copied())?;
+        let verdicts = primitives::take_each(&shares, self.now_ns());
         Ok(verdicts.into_iter().map(verdict).collect())
+    }
+}
+
+impl Host for HostState {
+    fn take_all(&mut self, shares: Vec<Share>) -> wasmtime::Result<Verdict> {
+        let asked: Few<Asked<'_>> = shares.iter().map(Asked::of).collect();
+        self.take_all_of(&asked)
+    }
+
+    fn take_each(&mut self, shares: Vec<Share>) -> wasmtime::Result<Vec<Verdict>> {
+        let asked: Few<Asked<'_>> = shares.iter().map(Asked::of).collect();
+        self.take_each_of(&asked).map(Few::into_vec)
     }
 }

@@ -28,11 +28,37 @@ impl HostState {
             | Phase::Complete => None,
         }
     }
+
+    // What is asked for most, without a copy: whoever asks takes the text to where it belongs.
+
+    pub(crate) fn request_header(&self, name: &str) -> Option<&str> {
+        fields::first(&self.exchange.request.headers, name)
+    }
+
+    pub(crate) fn request_method(&self) -> &str {
+        self.exchange.request.method.as_str()
+    }
+
+    pub(crate) fn request_path(&self) -> &str {
+        query::path(&self.exchange.request.path_and_query)
+    }
+
+    pub(crate) fn request_query(&self, name: &str) -> Option<String> {
+        query::parameter(&self.exchange.request.path_and_query, name)
+    }
+
+    pub(crate) fn request_authority(&self) -> &str {
+        &self.exchange.request.authority
+    }
+
+    pub(crate) fn request_attr(&self, key: &str) -> Option<&str> {
+        self.exchange.attrs.read(key)
+    }
 }
 
 impl Host for HostState {
     fn header(&mut self, name: String) -> wasmtime::Result<Option<String>> {
-        Ok(fields::first(&self.exchange.request.headers, &name))
+        Ok(self.request_header(&name).map(str::to_owned))
     }
 
     fn header_all(&mut self, name: String) -> wasmtime::Result<Vec<String>> {
@@ -66,22 +92,19 @@ impl Host for HostState {
     }
 
     fn method(&mut self) -> wasmtime::Result<String> {
-        Ok(self.exchange.request.method.as_str().to_owned())
+        Ok(self.request_method().to_owned())
     }
 
     fn path(&mut self) -> wasmtime::Result<String> {
-        Ok(query::path(&self.exchange.request.path_and_query).to_owned())
+        Ok(self.request_path().to_owned())
     }
 
     fn query(&mut self, name: String) -> wasmtime::Result<Option<String>> {
-        Ok(query::parameter(
-            &self.exchange.request.path_and_query,
-            &name,
-        ))
+        Ok(self.request_query(&name))
     }
 
     fn authority(&mut self) -> wasmtime::Result<String> {
-        Ok(self.exchange.request.authority.clone())
+        Ok(self.request_authority().to_owned())
     }
 
     fn set_path(&mut self, path_and_query: String) -> wasmtime::Result<bool> {
@@ -129,7 +152,7 @@ impl Host for HostState {
     }
 
     fn get_attr(&mut self, key: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.exchange.attrs.read(&key).map(str::to_owned))
+        Ok(self.request_attr(&key).map(str::to_owned))
     }
 
     fn set_attr(&mut self, key: String, value: String) -> wasmtime::Result<()> {

@@ -16,6 +16,10 @@ impl HostState {
             .map(|response| &response.headers)
     }
 
+    pub(crate) fn response_header(&self, name: &str) -> Option<&str> {
+        fields::first(self.response_headers()?, name)
+    }
+
     pub(crate) fn response_mut(&mut self) -> Option<&mut ResponseParts> {
         match self.exchange.phase {
             Phase::Response | Phase::ResponseBody => self.exchange.response.as_mut(),
@@ -71,9 +75,7 @@ impl Host for HostState {
     }
 
     fn header(&mut self, name: String) -> wasmtime::Result<Option<String>> {
-        Ok(self
-            .response_headers()
-            .and_then(|headers| fields::first(headers, &name)))
+        Ok(self.response_header(&name).map(str::to_owned))
     }
 
     fn header_all(&mut self, name: String) -> wasmtime::Result<Vec<String>> {

@@ -4,7 +4,7 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource};
 
-use super::limits::{LimiterHandle, check_shares, verdict};
+use super::limits::{Asked, LimiterHandle, check_shares, verdict};
 use crate::bindings::veilgate::policy::limits::{Share, Verdict};
 use crate::error::HostRefusal;
 use crate::limit_store::{LimitAnswer, LimitEntry, LimitStep, WithoutStore};
@@ -65,7 +65,7 @@ fn link_functions(mut limits: LinkerInstance<'_, HostState>) -> wasmtime::Result
 }
 
 async fn take(mut caller: Caller<'_>, shares: Vec<Share>) -> wasmtime::Result<Vec<Verdict>> {
-    check_shares(&shares)?;
+    check_shares(shares.len())?;
     let state = caller.data_mut();
     let entries = shares.iter().map(|share| state.entry(share));
     let step = LimitStep::Take(entries.collect::<wasmtime::Result<_>>()?);
@@ -209,7 +209,7 @@ impl HostState {
 
 impl HostState {
     fn take_here(&self, shares: &[Share]) -> wasmtime::Result<Vec<Verdict>> {
-        let taken = take_each(&self.shares(shares)?, self.now_ns());
+        let taken = take_each(&self.shares(shares.iter().map(Asked::of))?, self.now_ns());
         Ok(taken.into_iter().map(verdict).collect())
     }
 

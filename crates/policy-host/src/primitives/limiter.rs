@@ -19,7 +19,7 @@ pub(crate) struct Limiter {
 }
 
 /// Most requests are under so many limits; more of them cost an allocation.
-type Few<T> = SmallVec<[T; 4]>;
+pub(crate) type Few<T> = SmallVec<[T; 4]>;
 
 /// One part of a `take_all`.
 pub(crate) struct Share<'a> {
@@ -112,6 +112,9 @@ impl Limiter {
 /// All or none, atomically: every shard involved is locked, in one order for everyone, so that no two calls can wait for each other.
 /// The verdict is the tightest. None if `shares` is empty.
 pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict> {
+    if let [share] = shares {
+        return Some(share.limiter.take(share.key, share.cost, now_ns));
+    }
     let verdicts = take_each(shares, now_ns);
     tightest(&verdicts, |verdict| (verdict.allowed, verdict.remaining)).copied()
 }
@@ -125,7 +128,7 @@ pub(crate) fn tightest<V>(verdicts: &[V], stands: impl Fn(&V) -> (bool, u64)) ->
 }
 
 /// The same, with a verdict for each share. If one is refused, the others say where they stand.
-pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Vec<RateVerdict> {
+pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Few<RateVerdict> {
     let keys: Few<KeyHash> = shares
         .iter()
         .map(|share| share.limiter.hasher.hash(share.key))
@@ -142,7 +145,7 @@ pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Vec<RateVerdict> {
     let lock_of = |at: usize| order.partition_point(|&other| place(other) < place(at));
 
     let mut before: Few<RateState> = SmallVec::new();
-    let mut verdicts: Vec<RateVerdict> = Vec::with_capacity(shares.len());
+    let mut verdicts: Few<RateVerdict> = SmallVec::new();
     for (at, share) in shares.iter().enumerate() {
         let table = &mut locks[lock_of(at)];
         before.push(*share.limiter.entry(table, keys[at], now_ns));

@@ -73,6 +73,7 @@ fn every_type_lies_where_the_contract_puts_it() {
         "limits"."algorithm": limits::Algorithm as Load;
         "limits"."verdict": limits::Verdict as Save;
         "limits"."share": limits::Share as Load;
+        "limits"."share": ShareInPlace as Load;
         "breakers"."state": breakers::State as Save;
         "kv"."entry": kv::Entry as Save;
         "upstreams"."endpoint": upstreams::Endpoint as Save;
