@@ -57,7 +57,7 @@ impl Native {
                 cost: *cost,
             });
         }
-        primitives::take_each(&parts, self.clock.monotonic_ns()).into_vec()
+        primitives::take_each(&parts, self.clock.monotonic_ns())
     }
 
     /// Leave for this attempt, which the exchange keeps until [`settle`](Self::settle); an error says for how many milliseconds there

@@ -4,7 +4,6 @@
 use wasmtime::component::Resource;
 
 use super::guest::{Reader, Writer, trap};
-use crate::primitives::Few;
 
 /// The room that a type takes in memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,14 +263,6 @@ impl<T: Save> Save for Vec<T> {
     const PLACE: Place = SPAN;
     fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
         let list = T::save_list(self, guest)?;
-        save_span(to, list)
-    }
-}
-
-impl<T: Save> Save for Few<T> {
-    const PLACE: Place = SPAN;
-    fn save(self, guest: &mut Writer<'_>, to: &mut [u8]) -> wasmtime::Result<()> {
-        let list = guest.list(self)?;
         save_span(to, list)
     }
 }

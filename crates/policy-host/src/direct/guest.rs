@@ -181,11 +181,7 @@ impl Writer<'_> {
         self.put(at, bytes)
     }
 
-    pub(super) fn list<T: Save>(
-        &mut self,
-        items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
-    ) -> wasmtime::Result<(u32, u32)> {
-        let items = items.into_iter();
+    pub(super) fn list<T: Save>(&mut self, items: Vec<T>) -> wasmtime::Result<(u32, u32)> {
         const { assert!(T::PLACE.size > 0, "elements that take no room") };
         let length = items.len();
         let whole = length
@@ -197,7 +193,7 @@ impl Writer<'_> {
         };
         let start = self.room(place)?;
         let mut bytes: SmallVec<[u8; LIST_IN_PLACE]> = SmallVec::from_elem(0, whole);
-        for (item, to) in items.zip(bytes.chunks_exact_mut(T::PLACE.size)) {
+        for (item, to) in items.into_iter().zip(bytes.chunks_exact_mut(T::PLACE.size)) {
             item.save(self, to)?;
         }
         self.put(start, &bytes)?;

@@ -152,15 +152,16 @@ pub(super) fn shares<'m>(
     const EACH: Place = <ShareInPlace as Load>::PLACE;
     let list = guest.elements(at, length, EACH)?;
     guest.charge((length as usize).saturating_mul(size_of::<Asked<'_>>()))?;
-    let asked = |from| {
+    let mut shares = Few::new();
+    for from in list.chunks_exact(EACH.size) {
         let share = ShareInPlace::load(guest, from)?;
-        Ok(Asked {
+        shares.push(Asked {
             limiter: share.limiter.rep(),
             key: guest.text_in_place(share.key.0, share.key.1)?,
             cost: share.cost,
-        })
-    };
-    list.chunks_exact(EACH.size).map(asked).collect()
+        });
+    }
+    Ok(shares)
 }
 
 saved_record!(request::Identity { tenant: Option<String>, subject: Option<String>, method: String });

@@ -244,14 +244,15 @@ impl HostState {
         asked: impl ExactSizeIterator<Item = Asked<'s>>,
     ) -> wasmtime::Result<Few<primitives::Share<'s>>> {
         check_shares(asked.len())?;
-        let share = |asked: Asked<'s>| {
-            Ok(primitives::Share {
+        let mut shares = Few::new();
+        for asked in asked {
+            shares.push(primitives::Share {
                 limiter: self.limiter(&Resource::new_borrow(asked.limiter))?,
                 key: asked.key,
                 cost: asked.cost,
-            })
-        };
-        asked.map(share).collect()
+            });
+        }
+        Ok(shares)
     }
 
     pub(crate) fn take_all_of(&mut self, asked: &[Asked<'_>]) -> wasmtime::Result<Verdict> {
@@ -262,10 +263,11 @@ impl HostState {
             .ok_or_else(|| HostRefusal("take-all of nothing").into())
     }
 
-    pub(crate) fn take_each_of(&mut self, asked: &[Asked<'_>]) -> wasmtime::Result<Few<Verdict>> {
+    pub(crate) fn take_each_of(&mut self, asked: &[Asked<'_>]) -> wasmtime::Result<Vec<Verdict>> {
         let shares = self.shares(asked.iter().copied())?;
-        let verdicts = primitives::take_each(&shares, self.now_ns());
-        Ok(verdicts.into_iter().map(verdict).collect())
+        let mut verdicts = Few::new();
+        primitives::take_into(&mut verdicts, &shares, self.now_ns());
+        Ok(verdicts.iter().copied().map(verdict).collect())
     }
 }
 
@@ -277,6 +279,6 @@ impl Host for HostState {
 
     fn take_each(&mut self, shares: Vec<Share>) -> wasmtime::Result<Vec<Verdict>> {
         let asked: Few<Asked<'_>> = shares.iter().map(Asked::of).collect();
-        self.take_each_of(&asked).map(Few::into_vec)
+        self.take_each_of(&asked)
     }
 }

@@ -115,7 +115,8 @@ pub(crate) fn take_all(shares: &[Share<'_>], now_ns: u64) -> Option<RateVerdict>
     if let [share] = shares {
         return Some(share.limiter.take(share.key, share.cost, now_ns));
     }
-    let verdicts = take_each(shares, now_ns);
+    let mut verdicts = Few::new();
+    take_into(&mut verdicts, shares, now_ns);
     tightest(&verdicts, |verdict| (verdict.allowed, verdict.remaining)).copied()
 }
 
@@ -128,7 +129,14 @@ pub(crate) fn tightest<V>(verdicts: &[V], stands: impl Fn(&V) -> (bool, u64)) ->
 }
 
 /// The same, with a verdict for each share. If one is refused, the others say where they stand.
-pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Few<RateVerdict> {
+pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Vec<RateVerdict> {
+    let mut verdicts = Few::new();
+    take_into(&mut verdicts, shares, now_ns);
+    verdicts.to_vec()
+}
+
+/// The same, to where the caller has room. `verdicts` is empty before.
+pub(crate) fn take_into(verdicts: &mut Few<RateVerdict>, shares: &[Share<'_>], now_ns: u64) {
     let keys: Few<KeyHash> = shares
         .iter()
         .map(|share| share.limiter.hasher.hash(share.key))
@@ -145,7 +153,6 @@ pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Few<RateVerdict> {
     let lock_of = |at: usize| order.partition_point(|&other| place(other) < place(at));
 
     let mut before: Few<RateState> = SmallVec::new();
-    let mut verdicts: Few<RateVerdict> = SmallVec::new();
     for (at, share) in shares.iter().enumerate() {
         let table = &mut locks[lock_of(at)];
         before.push(*share.limiter.entry(table, keys[at], now_ns));
@@ -155,19 +162,22 @@ pub(crate) fn take_each(shares: &[Share<'_>], now_ns: u64) -> Few<RateVerdict> {
         }
     }
     if verdicts.iter().all(|verdict| verdict.allowed) {
-        return verdicts;
+        return;
     }
     for (at, state) in before.into_iter().enumerate().rev() {
         *shares[at]
             .limiter
             .entry(&mut locks[lock_of(at)], keys[at], now_ns) = state;
     }
-    let stands = |(at, share): (usize, &Share<'_>)| {
+    for (at, share) in shares.iter().enumerate() {
         let limiter = share.limiter;
         let state = *limiter.entry(&mut locks[lock_of(at)], keys[at], now_ns);
-        stand(state, &limiter.spec, now_ns, share.cost, verdicts.get(at))
-    };
-    shares.iter().enumerate().map(stands).collect()
+        let stands = stand(state, &limiter.spec, now_ns, share.cost, verdicts.get(at));
+        match verdicts.get_mut(at) {
+            Some(told) => *told = stands,
+            None => verdicts.push(stands),
+        }
+    }
 }
 
 /// Where a share stands of which nothing was taken, and what it was told meanwhile, if it had its turn.

@@ -24,7 +24,7 @@ pub(crate) use breaker::{Breaker, Permit};
 pub(crate) use circuit::{Admission, Settlement};
 pub(crate) use gate::{Gate, GatePlace};
 pub(crate) use kv::{KvError, KvStore};
-pub(crate) use limiter::{Few, Limiter, Share, take_all, take_each, tightest};
+pub(crate) use limiter::{Few, Limiter, Share, take_all, take_each, take_into, tightest};
 pub(crate) use meters::{MAX_METERS, Meter, MeterKind, MeterSpec, Series};
 
 /// A specification that makes no sense, or is over a cap; the text names the field.

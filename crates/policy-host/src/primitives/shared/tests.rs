@@ -65,7 +65,7 @@ proptest! {
                         limiter: &limiters[at % 3], key: callers[at / 3], cost: *cost,
                     }).collect();
                     let answer = LimitStep::Take(entries.clone()).apply(&mut kept, now_us).unwrap();
-                    prop_assert_eq!(verdicts(&entries, &answer), Some(primitives::take_each(&here, now_ns).into_vec()));
+                    prop_assert_eq!(verdicts(&entries, &answer), Some(primitives::take_each(&here, now_ns)));
                 }
             }
         }
