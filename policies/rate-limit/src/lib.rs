@@ -114,7 +114,22 @@ impl RateLimit {
         if charges.is_empty() {
             return Decision::next();
         }
-        let verdicts = self.take(charges);
+        let mut shares = Vec::with_capacity(charges.len());
+        for charge in &mut *charges {
+            shares.push(Share {
+                limiter: &self.limiters[charge.limit],
+                key: std::mem::take(&mut charge.key),
+                cost: charge.cost,
+            });
+        }
+        if !self.plan.tells_always()
+            && let Some(passed) = passed(&shares)
+        {
+            return passed;
+        }
+        // A first look that was refused took nothing: this one decides. Should there be room again by now, the request passes, and
+        // is charged once.
+        let verdicts = take_each(&shares);
         let degraded = verdicts.iter().any(|verdict| verdict.degraded);
         if verdicts.iter().any(|verdict| !verdict.allowed) {
             let reason = if degraded {
@@ -124,10 +139,7 @@ impl RateLimit {
             };
             return Decision::respond(self.plan.refusal(charges, &verdicts)).reason(reason);
         }
-        let decision = match degraded {
-            true => Decision::next().reason(decide::DEGRADED),
-            false => Decision::next(),
-        };
+        let decision = go_on(degraded);
         if !self.plan.tells_always() {
             return decision;
         }
@@ -135,17 +147,29 @@ impl RateLimit {
             .response_header("ratelimit-policy", self.plan.policy_field(charges))
             .response_header("ratelimit", self.plan.standing_field(charges, &verdicts))
     }
+}
 
-    fn take(&self, charges: &mut [Charge]) -> Vec<Verdict> {
-        if let [charge] = charges {
-            return vec![self.limiters[charge.limit].take(&charge.key, charge.cost)];
-        }
-        let share = |charge: &mut Charge| Share {
-            limiter: &self.limiters[charge.limit],
-            key: std::mem::take(&mut charge.key),
-            cost: charge.cost,
-        };
-        limits::take_each(&charges.iter_mut().map(share).collect::<Vec<_>>())
+/// Whoever is not told where the limits stand needs one verdict for all of them. None: it is a refusal, or there is only one limit,
+/// whose verdict says everything.
+fn passed(shares: &[Share<'_>]) -> Option<Decision> {
+    if shares.len() == 1 {
+        return None;
+    }
+    let verdict = limits::take_all(shares);
+    verdict.allowed.then(|| go_on(verdict.degraded))
+}
+
+fn take_each(shares: &[Share<'_>]) -> Vec<Verdict> {
+    match shares {
+        [share] => vec![share.limiter.take(&share.key, share.cost)],
+        several => limits::take_each(several),
+    }
+}
+
+fn go_on(degraded: bool) -> Decision {
+    match degraded {
+        true => Decision::next().reason(decide::DEGRADED),
+        false => Decision::next(),
     }
 }
 
