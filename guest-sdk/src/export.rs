@@ -173,9 +173,10 @@ macro_rules! export_policy {
         );
     };
     (@hook request_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::request_hook::__export_veilgate_policy_request_hook_0_2_1_cabi!(
-            $exported with_types_in $crate::bindings::exports::veilgate::policy::request_hook
-        );
+        #[unsafe(export_name = "veilgate:policy/request-hook@0.2.1#on-request")]
+        extern "C" fn on_request() -> *mut u8 {
+            $crate::bindings::kept::on_request::<$exported>()
+        }
     };
     (@hook request_body_hook $exported:ident) => {
         $crate::bindings::exports::veilgate::policy::request_body_hook::__export_veilgate_policy_request_body_hook_0_2_1_cabi!(
@@ -188,9 +189,11 @@ macro_rules! export_policy {
         );
     };
     (@hook attempt_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::attempt_hook::__export_veilgate_policy_attempt_hook_0_2_1_cabi!(
-            $exported with_types_in $crate::bindings::exports::veilgate::policy::attempt_hook
-        );
+        #[unsafe(export_name = "veilgate:policy/attempt-hook@0.2.1#before")]
+        unsafe extern "C" fn before(number: i32, upstream: *mut u8, length: usize, has_endpoint: i32, endpoint: i32) -> *mut u8 {
+            // SAFETY: the host calls it, with what it lowered.
+            unsafe { $crate::bindings::kept::before::<$exported>(number, upstream, length, has_endpoint, endpoint) }
+        }
     };
     (@hook outcome_hook $exported:ident) => {
         $crate::bindings::exports::veilgate::policy::outcome_hook::__export_veilgate_policy_outcome_hook_0_2_1_cabi!(
@@ -198,9 +201,10 @@ macro_rules! export_policy {
         );
     };
     (@hook response_hook $exported:ident) => {
-        $crate::bindings::exports::veilgate::policy::response_hook::__export_veilgate_policy_response_hook_0_2_1_cabi!(
-            $exported with_types_in $crate::bindings::exports::veilgate::policy::response_hook
-        );
+        #[unsafe(export_name = "veilgate:policy/response-hook@0.2.1#on-response")]
+        extern "C" fn on_response() -> *mut u8 {
+            $crate::bindings::kept::on_response::<$exported>()
+        }
     };
     (@hook response_body_hook $exported:ident) => {
         $crate::bindings::exports::veilgate::policy::response_body_hook::__export_veilgate_policy_response_body_hook_0_2_1_cabi!(
