@@ -64,9 +64,10 @@ pub(super) async fn run(
         }
         let begun = Instant::now();
         let outcome = one(stage, &choice, &mut trying).await;
-        stage.account.summary.upstream_after = outcome.is_ok().then(|| begun.elapsed());
+        let took = begun.elapsed();
+        stage.account.summary.upstream_after = outcome.is_ok().then_some(took);
         let verdict = if hooked {
-            stage.after_attempt(&attempt, &told(&outcome, begun)).await
+            stage.after_attempt(&attempt, &told(&outcome, took)).await
         } else {
             Verdict::Accept
         };
@@ -175,7 +176,7 @@ async fn send(
 }
 
 /// An attempt as policies are told of it.
-fn told(outcome: &Result<Response<Body>, ProxyError>, begun: Instant) -> AttemptOutcome {
+fn told(outcome: &Result<Response<Body>, ProxyError>, took: Duration) -> AttemptOutcome {
     AttemptOutcome {
         status: outcome
             .as_ref()
@@ -185,6 +186,6 @@ fn told(outcome: &Result<Response<Body>, ProxyError>, begun: Instant) -> Attempt
             .as_ref()
             .err()
             .map(|error| error.kind.name().to_owned()),
-        latency_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        latency_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
     }
 }
