@@ -10,7 +10,7 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     default_bindings_module: "guest_sdk::bindings",
     additional_derives: [PartialEq],
-    additional_derives_ignore: ["share"],
+    additional_derives_ignore: ["share", "standing-share"],
 });
 
 /// The hooks that every request passes, without the clean-up that the generated exports have: what an answer took up is given back

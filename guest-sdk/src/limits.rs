@@ -6,7 +6,13 @@ use crate::ConfigError;
 use crate::bindings::veilgate::policy::limits;
 
 pub use crate::bindings::veilgate::policy::types::Error;
-pub use limits::{Algorithm, Gate, Limiter, Share, Spec, Verdict};
+pub use limits::{Algorithm, Gate, KeySource, Limiter, Share, Spec, StandingShare, Verdict};
+
+/// In `configure`: has the host take these from every request by itself; hooks are called only where a limit refuses or a key cannot
+/// be told. See `stand` in the contract.
+pub fn stand(shares: &[StandingShare<'_>]) {
+    limits::stand(shares);
+}
 
 /// Takes from all of them or from none; the verdict is the tightest one.
 pub fn take_all(shares: &[Share<'_>]) -> Verdict {

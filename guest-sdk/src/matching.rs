@@ -84,6 +84,12 @@ impl Match {
         Ok(self)
     }
 
+    /// Whether it asks for nothing, and so matches everything.
+    pub fn is_empty(&self) -> bool {
+        let lists = [&self.host, &self.path_prefix, &self.path, &self.method];
+        lists.into_iter().all(Vec::is_empty) && self.header.is_empty() && self.query.is_empty()
+    }
+
     pub fn matches(&self, request: &impl RequestView) -> bool {
         any(&self.method, |method| method == request.method())
             && any(&self.path, |path| path == request.path())

@@ -52,7 +52,7 @@ async fn decide<'p>(
             continue;
         }
         if message == Message::Request {
-            if !policy.is_for(&exchange.request) {
+            if !policy.is_for(&exchange.request) || policy.takes(exchange) {
                 exchange.done.mark(place);
                 continue;
             }

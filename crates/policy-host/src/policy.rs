@@ -195,6 +195,12 @@ impl Policy {
         scope.is_none_or(|scope| scope.fits(request))
     }
 
+    /// Whether its limits, which the host takes by itself, let this request pass.
+    pub(crate) fn takes(&self, exchange: &ExchangeContext) -> bool {
+        let shares = &self.standing.shares;
+        !shares.is_empty() && shares.take(exchange, self.now_ns())
+    }
+
     /// Whether the attempt may begin without calling it.
     pub(crate) fn guards(
         &self,

@@ -153,3 +153,64 @@ fn a_closed_breaker_is_asked_by_the_host_and_an_open_one_by_its_policy() {
     assert!(call("app"), "a probe");
     assert_eq!(calls(), 1, "the host let the probe through");
 }
+
+const CALLERS: [&[(&str, &str)]; 7] = [
+    &[("x-key", "one")],
+    &[("x-key", "two")],
+    &[("x-key", "o|ne")],
+    &[("x-key", "")],
+    &[("x-key", "one"), ("x-key", "two")],
+    &[(
+        "x-key",
+        "a value of more than 64 bytes, which the policy itself makes a key of",
+    )],
+    &[],
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Limits that the host takes by itself allow and refuse what the policy would: one whose gate keeps the host out of it is asked
+    /// the same.
+    #[test]
+    fn standing_limits_decide_what_the_policy_would(
+        key in proptest::sample::select(&["all", "client-ip", "header:x-key", "tenant"][..]),
+        limits in proptest::collection::vec((1_u64..6, 1_u64..3), 1..3),
+        callers in proptest::collection::vec((0_usize..CALLERS.len(), 0_u64..400), 1..40),
+    ) {
+        let limits: Vec<_> = limits
+            .iter()
+            .enumerate()
+            .map(|(at, (limit, cost))| serde_json::json!({
+                "name": format!("l{at}"), "limit": limit, "cost": cost.min(limit), "per": "1s",
+                "key": if at == 0 { key } else { "all" }
+            }))
+            .collect();
+        let standing = serde_json::json!({ "limits": limits });
+        let mut own = standing.clone();
+        own["in-flight"] = serde_json::json!([{"name": "g", "limit": 1_000_000, "key": "all"}]);
+        let [standing, own] = [standing, own].map(|config| {
+            let bench = Bench::new();
+            let chain = bench.chain("rate-limit", &config.to_string(), &[Grant::Limits, Grant::Llm]);
+            (bench, chain)
+        });
+        let mut called = 0;
+        for (caller, wait_ms) in callers {
+            let ask = |(bench, chain): &(Bench, policy_host::Chain)| {
+                bench.clock.advance_ms(wait_ms);
+                let mut exchange = request("GET", "/", CALLERS[caller]);
+                match now(chain.on_request(&mut exchange)) {
+                    policy_host::Outcome::Continue => None,
+                    policy_host::Outcome::Respond(response) => Some((response.status, response.headers)),
+                    other => panic!("{other:?}"),
+                }
+            };
+            let (theirs, ours) = (ask(&standing), ask(&own));
+            called += u64::from(theirs.is_some());
+            prop_assert_eq!(theirs, ours);
+        }
+        let plain = key == "all" || key == "client-ip";
+        let calls = standing.1.policies()[0].stats().calls;
+        prop_assert!(!plain || calls == called, "called {} times for {} refusals", calls, called);
+    }
+}

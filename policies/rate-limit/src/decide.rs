@@ -10,6 +10,7 @@ pub mod tokens;
 
 use std::cell::RefCell;
 
+use guest_sdk::limits::KeySource;
 use guest_sdk::matching::Match;
 use guest_sdk::settings::{Node, Table, digits};
 use guest_sdk::{ConfigError, Period, RequestView};
@@ -164,6 +165,23 @@ impl Plan {
 
     pub fn limits(&self) -> &[Limit] {
         &self.limits
+    }
+
+    /// What the host can take by itself: the key and the cost of each limit, in their order. None: the policy has more to do than that.
+    pub fn standing(&self) -> Option<Vec<(KeySource, u64)>> {
+        let simple = self.gates.is_empty() && !self.any_tokens && !self.tells_always();
+        let share = |limit: &Limit| {
+            let key = limit.callers.key.standing()?;
+            limit
+                .callers
+                .matches
+                .is_empty()
+                .then_some((key, limit.cost))
+        };
+        match simple && !self.limits.is_empty() {
+            true => self.limits.iter().map(share).collect(),
+            false => None,
+        }
     }
 
     /// Which requests the limits and gates are for.

@@ -4,7 +4,9 @@ pub mod decide;
 
 use decide::tokens::{self, Note};
 use decide::{Charge, Plan, Unit};
-use guest_sdk::limits::{self, Algorithm, Gate, Limiter, Share, Spec, Verdict};
+use guest_sdk::limits::{
+    self, Algorithm, Gate, KeySource, Limiter, Share, Spec, StandingShare, Verdict,
+};
 use guest_sdk::{
     BodyDecision, BodyNeed, ConfigError, Decision, Policy, Request, Summary, llm, scope, settings,
 };
@@ -48,6 +50,9 @@ impl Policy for RateLimit {
             gates.push(limits::define_gate(&key, &gate.name, gate.limit)?);
         }
         scope::only(plan.matches());
+        if let Some(shares) = plan.standing() {
+            stand(&limiters, shares);
+        }
         Ok(Self {
             plan,
             limiters,
@@ -147,6 +152,13 @@ impl RateLimit {
             .response_header("ratelimit-policy", self.plan.policy_field(charges))
             .response_header("ratelimit", self.plan.standing_field(charges, &verdicts))
     }
+}
+
+/// The host takes them by itself; the policy is called for what is refused.
+fn stand(limiters: &[Limiter], shares: Vec<(KeySource, u64)>) {
+    let share = |(limiter, (key, cost))| StandingShare { limiter, key, cost };
+    let shares: Vec<_> = limiters.iter().zip(shares).map(share).collect();
+    limits::stand(&shares);
 }
 
 /// Whoever is not told where the limits stand needs one verdict for all of them. None: it is a refusal, or there is only one limit,

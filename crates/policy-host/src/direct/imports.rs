@@ -222,6 +222,7 @@ fn granted(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()
         "[resource-drop]limiter" => HostLimiter::drop: (gift) -> value;
         "take-all" => HostState::take_all_of: (shares_in_place) -> memory;
         "take-each" => HostState::take_each_of: (shares_in_place) -> memory;
+        "stand" => limits::Host::stand: (list) -> value;
         "[static]gate.define" => HostGate::define: (text word) -> memory;
         "[method]gate.enter" => HostGate::enter: (handle text) -> value;
         "[method]gate.in-flight" => HostGate::in_flight: (handle text) -> value;

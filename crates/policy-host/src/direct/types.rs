@@ -242,6 +242,27 @@ impl Load for types::ChunkAction {
     }
 }
 
+impl Load for limits::KeySource {
+    const PLACE: Place = Place::variant(&[<(String, String) as Load>::PLACE]);
+    fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {
+        const TEXT: Place = <String as Load>::PLACE;
+        const PAIR: Place = <(String, String) as Load>::PLACE;
+        let payload = |place| part(from, Place::payload(&[PAIR]), place);
+        match case(from)? {
+            0 => String::load(guest, payload(TEXT)?).map(Self::Text),
+            1 => <(String, String)>::load(guest, payload(PAIR)?).map(Self::Header),
+            2 => String::load(guest, payload(TEXT)?).map(Self::ClientIp),
+            _ => Err(unknown_case()),
+        }
+    }
+}
+
+loaded_record!(limits::StandingShare {
+    limiter: Resource<LimiterHandle>,
+    key: limits::KeySource,
+    cost: u64,
+});
+
 impl Load for scope::Test {
     const PLACE: Place = Place::variant(&[<(String, String) as Load>::PLACE]);
     fn load(guest: &mut Reader<'_>, from: &[u8]) -> wasmtime::Result<Self> {

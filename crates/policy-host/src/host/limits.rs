@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
 use wasmtime::component::Resource;
 
 use crate::bindings::veilgate::policy::limits::{
-    Algorithm, Host, HostGate, HostLimiter, Share, Spec, Verdict,
+    Algorithm, Host, HostGate, HostLimiter, KeySource, Share, Spec, StandingShare as GuestShare,
+    Verdict,
 };
 use crate::bindings::veilgate::policy::types::Error;
 use crate::error::HostRefusal;
+use crate::exchange::Phase;
 use crate::primitives::shared::StoredName;
 use crate::primitives::{self, DefineError, Few, Gate, Limiter, RateSpec, RateVerdict};
+use crate::standing::{self, Shares, StandingShare};
 use crate::state::{HostState, unknown_handle};
 
 /// Limits that one request can be under at once.
 const MAX_SHARES: usize = 16;
+/// Of a key that stands, or of what comes before a value in it.
+const MAX_STANDING_KEY_BYTES: usize = 128;
 
 /// A limiter, and its name in the store outside, if its counts are kept there.
 pub struct LimiterHandle(Arc<Limiter>, Option<Box<StoredName>>);
@@ -44,6 +50,22 @@ pub(super) fn check_shares(shares: usize) -> wasmtime::Result<()> {
         return Err(HostRefusal("shares to take at once: none, or more than 16").into());
     }
     Ok(())
+}
+
+fn key_source(key: KeySource) -> Result<standing::KeySource, HostRefusal> {
+    let (text, key) = match key {
+        KeySource::Text(text) => (text.len(), standing::KeySource::Text(text)),
+        KeySource::Header((prefix, name)) => {
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| HostRefusal("a standing key by a header whose name is none"))?;
+            (prefix.len(), standing::KeySource::Header(prefix, name))
+        }
+        KeySource::ClientIp(prefix) => (prefix.len(), standing::KeySource::ClientIp(prefix)),
+    };
+    match text <= MAX_STANDING_KEY_BYTES {
+        true => Ok(key),
+        false => Err(HostRefusal("a standing key of more than 128 bytes")),
+    }
 }
 
 pub(super) fn define_error(error: &DefineError) -> Error {
@@ -275,6 +297,30 @@ impl Host for HostState {
     fn take_all(&mut self, shares: Vec<Share>) -> wasmtime::Result<Verdict> {
         let asked: Few<Asked<'_>> = shares.iter().map(Asked::of).collect();
         self.take_all_of(&asked)
+    }
+
+    fn stand(&mut self, shares: Vec<GuestShare>) -> wasmtime::Result<()> {
+        if self.exchange.phase != Phase::Configure {
+            return Err(HostRefusal("shares that are to stand, outside of configure").into());
+        }
+        check_shares(shares.len())?;
+        let mut standing = Vec::with_capacity(shares.len());
+        for share in shares {
+            let handle = self.handles.get(&share.limiter);
+            let LimiterHandle(limiter, stored) = handle.map_err(|_| unknown_handle())?;
+            if stored.is_some() {
+                // To ask a store is to wait.
+                self.standing.shares = Shares::default();
+                return Ok(());
+            }
+            standing.push(StandingShare {
+                limiter: limiter.clone(),
+                key: key_source(share.key)?,
+                cost: share.cost,
+            });
+        }
+        self.standing.shares = Shares(standing);
+        Ok(())
     }
 
     fn take_each(&mut self, shares: Vec<Share>) -> wasmtime::Result<Vec<Verdict>> {

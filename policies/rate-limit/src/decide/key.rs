@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use guest_sdk::limits::KeySource;
 use guest_sdk::matching::check_token;
 use guest_sdk::settings::{Node, Table, quoted};
 use guest_sdk::{ConfigError, RequestView};
@@ -81,6 +82,19 @@ impl Key {
                 ipv6: bits("ipv6-prefix", 128)?.map_or(IPV6_PREFIX_BITS, |bits| bits as u32),
             },
         })
+    }
+
+    /// What tells the host how to make the same key by itself. None: it cannot.
+    pub fn standing(&self) -> Option<KeySource> {
+        let [part] = &self.parts[..] else {
+            return None;
+        };
+        match part {
+            Part::All => Some(KeySource::Text("*".to_owned())),
+            Part::Header(name) => Some(KeySource::Header(("h".to_owned(), name.clone()))),
+            Part::ClientIp if self.prefixes.ipv4 == 32 => Some(KeySource::ClientIp("@".to_owned())),
+            _ => None,
+        }
     }
 
     /// None: the limit is not for this request.

@@ -74,6 +74,7 @@ fn every_type_lies_where_the_contract_puts_it() {
         "limits"."verdict": limits::Verdict as Save;
         "limits"."share": limits::Share as Load;
         "limits"."share": ShareInPlace as Load;
+        "limits"."standing-share": limits::StandingShare as Load;
         "breakers"."state": breakers::State as Save;
         "kv"."entry": kv::Entry as Save;
         "upstreams"."endpoint": upstreams::Endpoint as Save;
@@ -82,6 +83,7 @@ fn every_type_lies_where_the_contract_puts_it() {
     }
     wit.check("types", "chunk-action", types::ChunkAction::PLACE, None);
     wit.check("attempt-hook", "choice", attempt_hook::Choice::PLACE, None);
+    wit.check("limits", "key-source", limits::KeySource::PLACE, None);
     wit.check("scope", "test", scope::Test::PLACE, None);
     wit.check("breakers", "admission", breakers::Admission::PLACE, None);
 }
