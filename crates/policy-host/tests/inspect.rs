@@ -29,6 +29,7 @@ fn a_component_tells_its_hooks_imports_and_memory() {
     assert_eq!(found.hooks, ["request-hook"]);
     assert!(found.grants.is_empty() && !found.waits && !found.wasi);
     assert_eq!(found.memories, [2 * 65_536]);
+    assert_eq!(found.direct, Some(Ok(())));
     let compiled = found.compiled.unwrap().unwrap();
     assert!(compiled.bytes > 0 && !compiled.took.is_zero());
 }

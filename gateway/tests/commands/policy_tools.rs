@@ -337,6 +337,7 @@ fn an_inspection_tells_what_a_module_is_and_needs() {
         "grants    none needed",
         "WASI      none",
         "memory    128 KiB (2 pages) when an instance begins",
+        "called    directly",
     ] {
         assert!(told.contains(&line), "{line:?}: {told:#?}");
     }
@@ -347,6 +348,7 @@ fn an_inspection_tells_what_a_module_is_and_needs() {
             .fine(),
     );
     assert_eq!(report["kind"], "component");
+    assert_eq!(report["direct"], true);
     assert_eq!(
         (&report["waits"], &report["wasi"]),
         (&false.into(), &false.into())
