@@ -112,12 +112,9 @@ impl Chain {
     /// Request hooks, in order, until one answers.
     pub async fn on_request(&self, exchange: &mut ExchangeContext) -> Outcome {
         exchange.phase = Phase::Request;
-        let hooked = self
-            .policies
-            .iter()
-            .enumerate()
-            .filter(|(_, policy)| policy.has_request_hook() || policy.is_scoped());
-        decide(hooked, exchange, Message::Request, |hooks| &hooks.request).await
+        // Those without the hook, too: they may have left something with the host.
+        let all = self.policies.iter().enumerate();
+        decide(all, exchange, Message::Request, |hooks| &hooks.request).await
     }
 
     /// Response hooks, in reverse order, until one answers instead. Set `exchange.response` before.

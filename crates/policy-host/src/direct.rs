@@ -11,9 +11,13 @@ mod shape;
 mod types;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use wasmparser::{Parser, Payload};
-use wasmtime::{Engine, InstancePre, Linker, Module, Store, WasmParams, WasmResults};
+use wasmtime::{
+    Engine, Extern, InstancePre, Linker, Module, ModuleExport, Store, TypedFunc, WasmParams,
+    WasmResults,
+};
 
 use crate::hooks::Hook;
 use crate::module::suspends;
@@ -79,10 +83,7 @@ impl Host {
     pub(crate) fn link(&self, module: &Module) -> wasmtime::Result<Linked> {
         Ok(Linked {
             pre: self.0.instantiate_pre(module)?,
-            exported: Hook::ALL.map(|hook| {
-                let exports = |version: &&str| module.get_export(&export(hook, version)).is_some();
-                VERSIONS.into_iter().find(exports)
-            }),
+            exported: Arc::new(Hook::ALL.map(|hook| Exported::find(module, hook))),
         })
     }
 }
@@ -91,14 +92,28 @@ impl Host {
 #[derive(Clone)]
 pub(crate) struct Linked {
     pre: InstancePre<HostState>,
-    /// Under which version's name it exports a hook.
-    exported: [Option<&'static str>; Hook::ALL.len()],
+    exported: Arc<[Option<Exported>; Hook::ALL.len()]>,
 }
 
-/// The name of a hook's function.
-fn export(hook: Hook, version: &str) -> String {
-    let (interface, function) = hook.names();
-    format!("veilgate:policy/{interface}@{version}#{function}")
+/// Where in a module a hook is, found once for all instances.
+#[derive(Clone, Copy)]
+struct Exported {
+    hook: ModuleExport,
+    clean_up: Option<ModuleExport>,
+}
+
+impl Exported {
+    /// By the name that one of the versions gives it.
+    fn find(module: &Module, hook: Hook) -> Option<Self> {
+        let (interface, function) = hook.names();
+        VERSIONS.into_iter().find_map(|version| {
+            let name = format!("veilgate:policy/{interface}@{version}#{function}");
+            Some(Self {
+                hook: module.get_export_index(&name)?,
+                clean_up: module.get_export_index(&format!("cabi_post_{name}")),
+            })
+        })
+    }
 }
 
 impl Linked {
@@ -125,7 +140,7 @@ impl Linked {
         }
         Ok(Instance {
             instance,
-            exported: self.exported,
+            exported: self.exported.clone(),
         })
     }
 }
@@ -133,7 +148,7 @@ impl Linked {
 /// A guest's instance, before its hooks are looked up.
 pub(crate) struct Instance {
     instance: wasmtime::Instance,
-    exported: [Option<&'static str>; Hook::ALL.len()],
+    exported: Arc<[Option<Exported>; Hook::ALL.len()]>,
 }
 
 impl Instance {
@@ -143,23 +158,26 @@ impl Instance {
         hook: Hook,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Option<Function<P, R>>> {
-        let Some(version) = self.exported[hook as usize] else {
+        let Some(exported) = self.exported[hook as usize] else {
             return Ok(None);
         };
-        let name = export(hook, version);
-        let Some(hook) = self.typed(&name, store)? else {
+        let Some(hook) = self.typed(exported.hook, store)? else {
             return Ok(None);
         };
-        let clean_up = self.typed(&format!("cabi_post_{name}"), store)?;
+        let clean_up = match exported.clean_up {
+            Some(clean_up) => self.typed(clean_up, store)?,
+            None => None,
+        };
         Ok(Some(Function { hook, clean_up }))
     }
 
     fn typed<P: WasmParams, R: WasmResults>(
         &self,
-        name: &str,
+        export: ModuleExport,
         store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Option<wasmtime::TypedFunc<P, R>>> {
-        let function = self.instance.get_func(&mut *store, name);
+    ) -> wasmtime::Result<Option<TypedFunc<P, R>>> {
+        let function = self.instance.get_module_export(&mut *store, &export);
+        let function = function.and_then(Extern::into_func);
         function.map(|function| function.typed(&*store)).transpose()
     }
 }

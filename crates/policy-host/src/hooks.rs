@@ -8,10 +8,9 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc,
 };
 
-use crate::direct::{self, Answer, Giving, Params};
-
 use crate::bindings::exports::veilgate::policy::{attempt_hook, complete_hook, outcome_hook};
 use crate::bindings::veilgate::policy::types;
+use crate::direct::{self, Answer, Giving, Params};
 use crate::state::HostState;
 
 /// The version that this host's names carry; another patch version of the same line is found by them too.

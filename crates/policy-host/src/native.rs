@@ -68,11 +68,11 @@ impl Native {
         attempt: u32,
         (breaker, key): (&NativeBreaker, &str),
     ) -> Result<(), u64> {
-        let (admission, permit) = breaker.0.admit(key, self.clock.monotonic_ns());
-        if let Some(permit) = permit {
-            exchange.permits.hold(attempt, permit, None);
-        }
-        match admission {
+        let now = self.clock.monotonic_ns();
+        match exchange
+            .permits
+            .admit(attempt, (&breaker.0, &None), key, now)
+        {
             Admission::Pass | Admission::Probe => Ok(()),
             Admission::Refuse { retry_after_ms } => Err(retry_after_ms),
         }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::decision::AttemptOutcome;
-use crate::primitives::{Breaker, GatePlace, Permit, Settlement};
+use crate::primitives::{Admission, Breaker, GatePlace, Permit, Settlement};
 
 /// Over all policies and attempts of one exchange.
 pub const MAX_PERMITS: usize = 32;
@@ -49,17 +49,28 @@ struct Held {
 }
 
 impl Permits {
-    pub(crate) fn is_full(&self) -> bool {
-        self.held.len() >= MAX_PERMITS
-    }
-
-    pub(crate) fn hold(&mut self, attempt: u32, permit: Permit, counting: Option<Arc<Counting>>) {
-        self.held.push(Held {
-            attempt,
-            counting,
-            count_as: None,
-            permit,
-        });
+    /// Asks the breaker for leave, which this attempt then holds. With no room for one more permit it says what would be, and takes
+    /// nothing.
+    pub(crate) fn admit(
+        &mut self,
+        attempt: u32,
+        (breaker, counting): (&Arc<Breaker>, &Option<Arc<Counting>>),
+        key: &str,
+        now_ns: u64,
+    ) -> Admission {
+        if self.held.len() >= MAX_PERMITS {
+            return breaker.would_admit(key, now_ns);
+        }
+        let (admission, permit) = breaker.admit(key, now_ns);
+        if let Some(permit) = permit {
+            self.held.push(Held {
+                attempt,
+                counting: counting.clone(),
+                count_as: None,
+                permit,
+            });
+        }
+        admission
     }
 
     pub(crate) fn count_as(&mut self, attempt: u32, breaker: &Breaker, key: &str, failure: bool) {

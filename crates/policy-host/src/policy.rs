@@ -184,11 +184,6 @@ impl Policy {
         self.has(Hook::Request)
     }
 
-    /// Whether it is there for some requests only.
-    pub(crate) fn is_scoped(&self) -> bool {
-        self.standing.scope.is_some()
-    }
-
     /// Whether it is there for this one.
     pub(crate) fn is_for(&self, request: &RequestParts) -> bool {
         let scope = self.standing.scope.as_ref();

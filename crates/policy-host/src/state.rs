@@ -12,7 +12,7 @@ use wasmtime::component::ResourceTable;
 use crate::clock::Clock;
 use crate::direct::Guest;
 use crate::error::HostRefusal;
-use crate::exchange::ExchangeContext;
+use crate::exchange::{ExchangeContext, Phase};
 use crate::host::metrics::MAX_OBSERVATIONS_PER_CALL;
 use crate::host::wasi::Wasi;
 use crate::primitives::{Meter, Primitives};
@@ -120,6 +120,14 @@ impl HostState {
             .max_body_bytes
             .saturating_add(HOST_CALL_BYTES / 4)
             .max(HOST_CALL_BYTES)
+    }
+
+    /// What stands for every exchange is said before the first one; `late` is the refusal.
+    pub(crate) fn only_in_configure(&self, late: &'static str) -> Result<(), HostRefusal> {
+        match self.exchange.phase {
+            Phase::Configure => Ok(()),
+            _ => Err(HostRefusal(late)),
+        }
     }
 
     /// Room for the next answer, unless a long one made it large.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, CONFIGURE, ON_REQUEST, component, exchange, granted};
+use common::{Bench, CONFIGURE, ON_REQUEST, component, exchange, granted, name_of};
 use policy_host::{Chain, HostConfig, OnFault, Outcome, PolicyHost, at_once};
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Function, Resolve};
@@ -61,18 +61,9 @@ impl Numbers {
     }
 }
 
-fn core(ty: &WasmType) -> &'static str {
-    match ty {
-        WasmType::I32 | WasmType::Pointer | WasmType::Length => "i32",
-        WasmType::I64 | WasmType::PointerOrI64 => "i64",
-        WasmType::F32 => "f32",
-        WasmType::F64 => "f64",
-    }
-}
-
 fn constant(ty: &WasmType, numbers: &mut Numbers) -> String {
     let value = numbers.odd();
-    match core(ty) {
+    match name_of(ty) {
         "i32" => format!("(i32.const {})", value as u32 as i32),
         "i64" => format!("(i64.const {})", value as i64),
         float => format!("({float}.const {value})"),
@@ -114,8 +105,8 @@ fn guest(
     numbers: &mut Numbers,
 ) -> Vec<u8> {
     let signature = resolve.wasm_signature(AbiVariant::GuestImport, function);
-    let params: Vec<&str> = signature.params.iter().map(core).collect();
-    let results: Vec<&str> = signature.results.iter().map(core).collect();
+    let params: Vec<&str> = signature.params.iter().map(name_of).collect();
+    let results: Vec<&str> = signature.results.iter().map(name_of).collect();
     let arguments: Vec<String> = signature
         .params
         .iter()

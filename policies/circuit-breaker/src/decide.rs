@@ -60,6 +60,10 @@ pub struct Fallback {
     body: String,
 }
 
+/// What the host takes of a breaker that it is to ask by itself: names of upstreams, or of routes.
+const MAX_GUARDED_NAMES: usize = 64;
+const MAX_GUARDED_NAME_BYTES: usize = 128;
+
 /// One rule, checked.
 #[derive(Debug)]
 pub struct Rule {
@@ -182,11 +186,14 @@ impl Rule {
         })
     }
 
-    /// Whether the host takes the rule's names: up to 64 of each kind, of up to 128 bytes.
+    /// Whether the host takes the rule's names.
     pub fn can_guard(&self) -> bool {
-        [&self.upstreams, &self.routes]
-            .into_iter()
-            .all(|names| names.len() <= 64 && names.iter().all(|name| name.len() <= 128))
+        [&self.upstreams, &self.routes].into_iter().all(|names| {
+            names.len() <= MAX_GUARDED_NAMES
+                && names
+                    .iter()
+                    .all(|name| name.len() <= MAX_GUARDED_NAME_BYTES)
+        })
     }
 
     /// Whether the host is to be told what a failure is: by itself it takes no response and 500 and above for one.

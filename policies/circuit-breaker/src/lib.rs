@@ -44,7 +44,7 @@ impl Policy for CircuitBreaker {
         // All or none: the host takes an attempt that no guard is for to be nobody's.
         if plan.rules().iter().all(decide::Rule::can_guard) {
             for (breaker, rule) in breakers.iter().zip(plan.rules()) {
-                breakers::guard(breaker, &rule.upstreams, &rule.routes, rule.per_route);
+                breaker.guard(&rule.upstreams, &rule.routes, rule.per_route);
             }
         }
         Ok(Self { plan, breakers })

@@ -17,6 +17,8 @@ struct RateLimit {
     limiters: Vec<Limiter>,
     /// One per gate of the plan, in its order.
     gates: Vec<Gate>,
+    /// Whether the host takes the limits by itself: what comes here it refused, mostly.
+    host_looks: bool,
 }
 
 impl settings::Settings for Plan {
@@ -50,13 +52,16 @@ impl Policy for RateLimit {
             gates.push(limits::define_gate(&key, &gate.name, gate.limit)?);
         }
         scope::only(plan.matches());
-        if let Some(shares) = plan.standing() {
+        let standing = plan.standing();
+        let host_looks = standing.is_some();
+        if let Some(shares) = standing {
             stand(&limiters, shares);
         }
         Ok(Self {
             plan,
             limiters,
             gates,
+            host_looks,
         })
     }
 
@@ -128,6 +133,7 @@ impl RateLimit {
             });
         }
         if !self.plan.tells_always()
+            && !self.host_looks
             && let Some(passed) = passed(&shares)
         {
             return passed;

@@ -47,15 +47,9 @@ impl HostState {
         let Phase::Before { attempt } = self.exchange.phase else {
             return Ok(admission(handle.breaker.would_admit(key, now)));
         };
+        let asked = (&handle.breaker, &handle.counting);
         let permits = &mut self.exchange.permits;
-        if permits.is_full() {
-            return Ok(admission(handle.breaker.would_admit(key, now)));
-        }
-        let (decided, permit) = handle.breaker.admit(key, now);
-        if let Some(permit) = permit {
-            permits.hold(attempt, permit, handle.counting.clone());
-        }
-        Ok(admission(decided))
+        Ok(admission(permits.admit(attempt, asked, key, now)))
     }
 }
 
@@ -145,9 +139,7 @@ impl HostBreaker for HostState {
         routes: Vec<String>,
         per_route: bool,
     ) -> wasmtime::Result<()> {
-        if self.exchange.phase != Phase::Configure {
-            return Err(HostRefusal("a guard that is set outside of configure").into());
-        }
+        self.only_in_configure("a guard that is set outside of configure")?;
         let short = |names: &[String]| {
             names.len() <= MAX_NAMES && names.iter().all(|name| name.len() <= MAX_NAME_BYTES)
         };

@@ -11,7 +11,6 @@ use crate::bindings::veilgate::policy::limits::{
 };
 use crate::bindings::veilgate::policy::types::Error;
 use crate::error::HostRefusal;
-use crate::exchange::Phase;
 use crate::primitives::shared::StoredName;
 use crate::primitives::{self, DefineError, Few, Gate, Limiter, RateSpec, RateVerdict};
 use crate::standing::{self, Shares, StandingShare};
@@ -300,9 +299,7 @@ impl Host for HostState {
     }
 
     fn stand(&mut self, shares: Vec<GuestShare>) -> wasmtime::Result<()> {
-        if self.exchange.phase != Phase::Configure {
-            return Err(HostRefusal("shares that are to stand, outside of configure").into());
-        }
+        self.only_in_configure("shares that are to stand, outside of configure")?;
         check_shares(shares.len())?;
         let mut standing = Vec::with_capacity(shares.len());
         for share in shares {

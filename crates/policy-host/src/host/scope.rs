@@ -4,7 +4,6 @@ use http::{HeaderName, HeaderValue};
 
 use crate::bindings::veilgate::policy::scope::{Host, Test};
 use crate::error::HostRefusal;
-use crate::exchange::Phase;
 use crate::standing::{self, Scope};
 use crate::state::HostState;
 
@@ -30,9 +29,7 @@ fn test(test: Test) -> Result<standing::Test, HostRefusal> {
 
 impl Host for HostState {
     fn only(&mut self, any_of: Vec<Vec<Test>>) -> wasmtime::Result<()> {
-        if self.exchange.phase != Phase::Configure {
-            return Err(HostRefusal("a scope that is set outside of configure").into());
-        }
+        self.only_in_configure("a scope that is set outside of configure")?;
         let group = |tests: Vec<Test>| tests.into_iter().map(test).collect();
         let groups = any_of.into_iter().map(group).collect::<Result<_, _>>()?;
         self.standing.scope = Some(Scope::new(groups)?);

@@ -68,15 +68,8 @@ impl Guards {
             return true;
         };
         let key = guard.key(upstream, &route);
-        if exchange.permits.is_full() {
-            // Without a permit there is nothing to settle: the policy sees to it.
-            return false;
-        }
-        let (admission, permit) = guard.breaker.admit(&key, now_ns);
-        if let Some(permit) = permit {
-            let counting = guard.counting.clone();
-            exchange.permits.hold(attempt, permit, counting);
-        }
+        let asked = (&guard.breaker, &guard.counting);
+        let admission = exchange.permits.admit(attempt, asked, &key, now_ns);
         !matches!(admission, Admission::Refuse { .. })
     }
 }

@@ -16,6 +16,7 @@ use policy_host::{
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
+use wit_parser::abi::WasmType;
 
 /// Hook and import names, as core modules spell them.
 pub const ON_REQUEST: &str = "veilgate:policy/request-hook@0.2.1#on-request";
@@ -76,6 +77,16 @@ pub fn bare(body: &str) -> Vec<u8> {
 /// A configure that says yes.
 pub fn configured() -> String {
     format!("(func (export \"{CONFIGURE}\") (param i32 i32) (result i32) (i32.const 4096))")
+}
+
+/// A core type, as WAT names it.
+pub fn name_of(wasm: &WasmType) -> &'static str {
+    match wasm {
+        WasmType::I32 | WasmType::Pointer | WasmType::Length => "i32",
+        WasmType::I64 | WasmType::PointerOrI64 => "i64",
+        WasmType::F32 => "f32",
+        WasmType::F64 => "f64",
+    }
 }
 
 pub struct Bench {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use crate::common::name_of;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::abi::WasmType;
 use wit_parser::{
@@ -96,13 +97,4 @@ fn export(text: &mut String, resolve: &Resolve, key: &WorldKey, func: &Function)
 fn types(types: &[WasmType]) -> String {
     let names: Vec<&str> = types.iter().map(name_of).collect();
     names.join(" ")
-}
-
-fn name_of(wasm: &WasmType) -> &'static str {
-    match wasm {
-        WasmType::I32 | WasmType::Pointer | WasmType::Length => "i32",
-        WasmType::I64 | WasmType::PointerOrI64 => "i64",
-        WasmType::F32 => "f32",
-        WasmType::F64 => "f64",
-    }
 }
