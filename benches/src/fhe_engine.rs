@@ -11,7 +11,7 @@ use fhe::{
     Client, ClientKey, EvaluationKey, OsEntropy, ParamSet, Program, PublicProgram, Reply, Request,
 };
 use kernels::direct::Direct;
-use kernels::{Backend, Compiled, CpuBackend, Engine, Job, LweBatch, Table};
+use kernels::{Backend, Compiled, CpuBackend, Engine, Job, LweBatch, Read, Table};
 
 use crate::Context;
 use crate::report::Row;
@@ -75,7 +75,7 @@ fn bootstraps(
             let small = engine.backend().keyswitch(&ours, &batch).map_err(of)?;
             engine
                 .backend()
-                .bootstrap(&ours, &small, &[&table], &vec![0; size])
+                .bootstrap(&ours, &small, &[&table], &vec![0; size], &Read::plain(size))
                 .map_err(of)
         };
         let (mut engine_time, mut direct_time, mut turns) = (Duration::ZERO, Duration::ZERO, 0_u32);

@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 HERE = Path(__file__).resolve().parent
 SEED = 7
-FORMAT = "veilgate-program/1"
+FORMAT = "veilgate-program/2"
 SOURCE = (
     "Trained by examples/models/train.py on the Breast Cancer Wisconsin (Diagnostic) data set "
     "(Wolberg, Mangasarian, Street and Street, 1993; UCI Machine Learning Repository, doi:10.24432/C5DW2B, CC BY 4.0)."
@@ -88,13 +88,14 @@ def linear_program(names, x, y):
             for i in range(len(names))
         ],
         "input_step_bits": step_bits,
+        "input_bits": 44,
         "rounds": [
             {"sums": [{"terms": [[i, int(w)] for i, w in enumerate(integers) if w != 0], "bias": bias}]}
         ],
         "result": {
             "bits": LINEAR_RESULT_BITS,
             "precision": "exact",
-            "scores": [{"name": "log-odds of benign", "scale": scale, "offset": 0.0}],
+            "scores": [{"name": "log-odds of benign", "results": [0], "scale": scale, "offset": 0.0}],
             "decide": {"threshold": {"at": 0.0, "below": "malignant", "above": "benign"}},
         },
     }
@@ -149,11 +150,13 @@ def trees_program(names, x, y):
         "inputs": [{"column": f, "encode": {"above": float(edge)}} for f, edge in questions],
         # Four bits and the padding bit.
         "input_step_bits": DEPTH + 1,
+        "input_bits": 20,
         "rounds": [
             {
                 "sums": sums,
                 "lookup": {
                     "bits": DEPTH,
+                    "precision": "exact",
                     "step_bits": LEAF_STEP_BITS,
                     "tables": tables,
                     "uses": list(range(len(tables))),
@@ -171,7 +174,7 @@ def trees_program(names, x, y):
         "result": {
             "bits": TREES_RESULT_BITS,
             "precision": "rounded",
-            "scores": [{"name": "log-odds of benign", "scale": scale, "offset": 0.0}],
+            "scores": [{"name": "log-odds of benign", "results": [0], "scale": scale, "offset": 0.0}],
             "decide": {"threshold": {"at": 0.0, "below": "malignant", "above": "benign"}},
         },
     }

@@ -97,9 +97,12 @@ pub struct LweSum<'a> {
     pub key: u32,
 }
 
-/// The test polynomial of a lookup: what a blind rotation turns.
+/// The table of a lookup: 2^bits entries, which a blind rotation turns as a polynomial.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table(Vec<u64>);
+pub struct Table {
+    /// As words of the torus.
+    entries: Vec<u64>,
+}
 
 impl Table {
     /// A table with 2^bits entries (bits ≤ 11), each in units of 2^-step_bits of the torus.
@@ -110,23 +113,53 @@ impl Table {
                 "a table has a power of two of entries, and a unit of the torus",
             ));
         }
-        let each = POLYNOMIAL_SIZE / entries.len();
-        let words = entries
-            .iter()
-            .map(|&value| (value as u64) << (64 - step_bits));
-        let mut polynomial: Vec<u64> = words
-            .flat_map(|word| std::iter::repeat_n(word, each))
-            .collect();
+        let word = |&value: &i64| (value as u64) << (64 - step_bits);
+        Ok(Self {
+            entries: entries.iter().map(word).collect(),
+        })
+    }
+
+    /// Coefficients of the polynomial that one entry takes.
+    pub fn box_len(&self) -> usize {
+        POLYNOMIAL_SIZE / self.entries.len()
+    }
+
+    /// Writes the test polynomial.
+    pub fn fill(&self, polynomial: &mut [u64]) {
+        let each = self.box_len();
+        for (target, &word) in polynomial.chunks_exact_mut(each).zip(&self.entries) {
+            target.fill(word);
+        }
         // Noise around 0 goes below it too: the first half of the first box is reached, negated, from the far end.
         polynomial[..each / 2]
             .iter_mut()
             .for_each(|word| *word = word.wrapping_neg());
         polynomial.rotate_left(each / 2);
-        Ok(Self(polynomial))
     }
 
-    pub fn polynomial(&self) -> &[u64] {
-        &self.0
+    pub fn polynomial(&self) -> Vec<u64> {
+        let mut polynomial = vec![0; POLYNOMIAL_SIZE];
+        self.fill(&mut polynomial);
+        polynomial
+    }
+}
+
+/// One value that a bootstrap gives: of this input, the coefficient at this place of the turned polynomial. Entry `i`
+/// above the one that the input points at is at `i` times the table's [`Table::box_len`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    pub input: u32,
+    pub coefficient: u32,
+}
+
+impl Read {
+    /// Of each of `inputs` inputs, the entry that it points at.
+    pub fn plain(inputs: usize) -> Vec<Self> {
+        let read = |input| Self {
+            input,
+            coefficient: 0,
+        };
+        (0..inputs as u32).map(read).collect()
     }
 }
 
@@ -177,12 +210,14 @@ pub trait Backend: Send + Sync + 'static {
         batch: &LweBatch,
     ) -> Result<SmallBatch, KernelError>;
 
-    /// Modulus switch, blind rotation of the ciphertext's table (`tables[uses[i]]`), extraction.
+    /// Modulus switch, blind rotation of the ciphertext's table (`tables[uses[i]]`), extraction: one output for each of
+    /// `reads`, which are in the order of their inputs.
     fn bootstrap(
         &self,
         keys: &[Arc<Self::Key>],
         batch: &SmallBatch,
         tables: &[&Table],
         uses: &[u32],
+        reads: &[Read],
     ) -> Result<LweBatch, KernelError>;
 }

@@ -3,9 +3,10 @@
 //! What it does beyond calling tfhe-rs ciphertext by ciphertext: a keyswitch streams its 30 MB key once for a block of
 //! ciphertexts, and a bootstrap key is streamed once for a few of them, grouped by key, whatever requests they are of.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use fhe::params::{LWE_WORDS, SMALL_WORDS};
+use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE, SMALL_WORDS};
 use fhe::{EvaluationKey, ParamSet};
 use rayon::prelude::*;
 
@@ -180,6 +181,7 @@ impl Backend for CpuBackend {
         batch: &SmallBatch,
         tables: &[&Table],
         uses: &[u32],
+        reads: &[Read],
     ) -> Result<LweBatch, KernelError> {
         check_len(batch.words.len(), batch.len(), SMALL_WORDS)?;
         if uses.len() != batch.len() || uses.iter().any(|&table| table as usize >= tables.len()) {
@@ -187,10 +189,15 @@ impl Backend for CpuBackend {
                 "one table that is there for each ciphertext",
             ));
         }
+        let of_input = group_reads(reads, batch.len())?;
         let blocks = self.blocks(&batch.keys, bootstrap::BLOCK);
         let run = |block: &Vec<usize>| {
             let key = key_of(keys, &batch.keys, block)?.bootstrap()?;
-            Ok(bootstrap::block(key, batch, block, tables, uses))
+            let reads: Vec<&[Read]> = block
+                .iter()
+                .map(|&input| &reads[of_input[input].clone()])
+                .collect();
+            Ok(bootstrap::block(key, batch, block, tables, uses, &reads))
         };
         let parts: Vec<Vec<u64>> = self.pool.install(|| {
             blocks
@@ -198,10 +205,39 @@ impl Backend for CpuBackend {
                 .map(run)
                 .collect::<Result<_, KernelError>>()
         })?;
-        let mut out = LweBatch::zeros(batch.keys.clone());
-        scatter(&mut out.words, LWE_WORDS, &blocks, &parts);
+        let keys = reads.iter().map(|read| batch.keys[read.input as usize]);
+        let mut out = LweBatch::zeros(keys.collect());
+        let places: Vec<Vec<usize>> = blocks
+            .iter()
+            .map(|block| {
+                block
+                    .iter()
+                    .flat_map(|&input| of_input[input].clone())
+                    .collect()
+            })
+            .collect();
+        scatter(&mut out.words, LWE_WORDS, &places, &parts);
         Ok(out)
     }
+}
+
+/// Where the reads of each input are; they are in the order of their inputs.
+fn group_reads(reads: &[Read], inputs: usize) -> Result<Vec<Range<usize>>, KernelError> {
+    let mut of_input = vec![0..0; inputs];
+    for (index, read) in reads.iter().enumerate() {
+        let there = (read.coefficient as usize) < POLYNOMIAL_SIZE;
+        let range = of_input
+            .get_mut(read.input as usize)
+            .filter(|range| there && (range.start == range.end || range.end == index))
+            .ok_or(KernelError::Shape(
+                "a read of an input or a coefficient that is not there, or not in order",
+            ))?;
+        if range.start == range.end {
+            range.start = index;
+        }
+        range.end = index + 1;
+    }
+    Ok(of_input)
 }
 
 #[cfg(test)]

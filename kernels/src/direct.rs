@@ -75,7 +75,7 @@ impl Direct {
             size.to_blind_rotation_input_modulus_log(),
         );
         let mut accumulator = vec![0; 2 * POLYNOMIAL_SIZE];
-        accumulator[POLYNOMIAL_SIZE..].copy_from_slice(table.polynomial());
+        table.fill(&mut accumulator[POLYNOMIAL_SIZE..]);
         let mut accumulator =
             GlweCiphertext::from_container(accumulator, size, CiphertextModulus::new_native());
         let fft = self.fft.as_view();

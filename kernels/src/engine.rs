@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fhe::params::LWE_WORDS;
-use fhe::program::Sum;
+use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE};
+use fhe::program::{Lookup, Round, Sum};
 use fhe::{ParamSet, Program, Request};
 
 use crate::backend::*;
@@ -26,7 +26,7 @@ pub struct Compiled {
 
 impl Compiled {
     pub fn new(program: Program) -> Result<Self, KernelError> {
-        let of_round = |round: &fhe::program::Round| match &round.lookup {
+        let of_round = |round: &Round| match &round.lookup {
             None => Ok(Vec::new()),
             Some(lookup) => lookup
                 .tables
@@ -48,12 +48,11 @@ impl Compiled {
 
     /// The most ciphertexts that one row takes in any step.
     pub fn ciphertexts_per_row(&self) -> usize {
-        self.program
-            .rounds()
-            .iter()
-            .map(|round| round.sums.len())
-            .max()
-            .unwrap_or(1)
+        let most = |round: &Round| {
+            let outputs = round.lookup.as_ref().map_or(0, Lookup::outputs);
+            round.sums.len().max(outputs)
+        };
+        self.program.rounds().iter().map(most).max().unwrap_or(1)
     }
 
     /// The set that a key must serve.
@@ -142,7 +141,7 @@ impl<B: Backend> Engine<B> {
             let rows = job
                 .request
                 .row_bodies()
-                .zip(masks[index].chunks_exact(fhe::params::POLYNOMIAL_SIZE));
+                .zip(masks[index].chunks_exact(POLYNOMIAL_SIZE));
             for (body, mask) in rows {
                 let input = inputs.len();
                 inputs.push(RingInput {
@@ -181,7 +180,8 @@ impl<B: Backend> Engine<B> {
         for one in ending {
             let job = &jobs[one.job];
             let program = job.program.program();
-            let (mut results, _) = segment(batch, job, &one, round);
+            let sums = program.rounds()[round].sums.len();
+            let (mut results, _) = segment(batch, job, &one, sums);
             if program.is_linear() {
                 let flooding = vec![program.flooding_bound_log2(); results.len()];
                 // Another seed for each job: the backend tells only ciphertexts of one call apart.
@@ -207,23 +207,33 @@ impl<B: Backend> Engine<B> {
         timings: &mut Timings,
     ) -> Result<(), KernelError> {
         let mut inputs = LweBatch::default();
-        let (mut tables, mut uses) = (Vec::new(), Vec::new());
+        let (mut tables, mut uses, mut reads) = (Vec::new(), Vec::new(), Vec::new());
         for one in going {
             let job = &jobs[one.job];
-            let (part, rows) = segment(batch, job, one, round);
+            let Some(lookup) = &job.program.program().rounds()[round].lookup else {
+                continue;
+            };
+            let (part, rows) = segment(batch, job, one, lookup.uses.len());
             inputs.words.extend(part.words);
             inputs.keys.extend(part.keys);
             let first = tables.len() as u32;
             tables.extend(&job.program.tables[round]);
-            let lookup = job.program.program().rounds()[round].lookup.as_ref();
-            let of_row = lookup.map_or(&[][..], |lookup| &lookup.uses);
-            uses.extend((0..rows).flat_map(|_| of_row.iter().map(|table| first + table)));
+            for _ in 0..rows {
+                let input = uses.len() as u32;
+                reads.extend(lookup.reads().map(|(sum, shift)| Read {
+                    input: input + sum,
+                    coefficient: shift << (POLYNOMIAL_SIZE.ilog2() - lookup.bits),
+                }));
+                uses.extend(lookup.uses.iter().map(|table| first + table));
+            }
         }
         let started = Instant::now();
         let small = self.backend.keyswitch(keys, &inputs)?;
         timings.keyswitch += started.elapsed();
         let started = Instant::now();
-        *batch = self.backend.bootstrap(keys, &small, &tables, &uses)?;
+        *batch = self
+            .backend
+            .bootstrap(keys, &small, &tables, &uses, &reads)?;
         timings.bootstrap += started.elapsed();
         timings.bootstraps += uses.len();
         Ok(())
@@ -245,7 +255,8 @@ impl<B: Backend> Engine<B> {
                 job: one.job,
                 start: sums.len(),
             });
-            let width = program.rounds()[round - 1].sums.len();
+            let before = &program.rounds()[round - 1];
+            let width = before.lookup.as_ref().map_or(0, Lookup::outputs);
             for row in 0..job.request.rows() {
                 sums.extend(program.rounds()[round].sums.iter().map(|sum| LweSum {
                     base: one.start + row * width,
@@ -265,10 +276,10 @@ fn constant(sum: &Sum, step_bits: u32) -> u64 {
     (sum.bias as u64) << (64 - step_bits)
 }
 
-/// A copy of the job's ciphertexts in this round, and its rows.
-fn segment<K>(batch: &LweBatch, job: &Job<K>, one: &Running, round: usize) -> (LweBatch, usize) {
+/// A copy of the job's ciphertexts, so many for each row, and its rows.
+fn segment<K>(batch: &LweBatch, job: &Job<K>, one: &Running, per_row: usize) -> (LweBatch, usize) {
     let rows = job.request.rows();
-    let count = rows * job.program.program().rounds()[round].sums.len();
+    let count = rows * per_row;
     let part = LweBatch {
         words: batch.words[one.start * LWE_WORDS..][..count * LWE_WORDS].to_vec(),
         keys: batch.keys[one.start..][..count].to_vec(),
@@ -293,9 +304,11 @@ fn take_finished<K>(
             job: one.job,
             start,
         };
-        let (part, _) = segment(batch, job, &moved, round);
+        let rounds = job.program.program().rounds();
+        let outputs = rounds[round].lookup.as_ref().map_or(0, Lookup::outputs);
+        let (part, _) = segment(batch, job, &moved, outputs);
         start += part.len();
-        if round + 1 == job.program.program().rounds().len() {
+        if round + 1 == rounds.len() {
             done[one.job] = part.words;
         } else {
             left.push(moved);

@@ -12,6 +12,8 @@ mod ring;
 #[cfg(test)]
 mod testing;
 
-pub use backend::{Backend, KernelError, LweBatch, LweSum, RingInput, RingSum, SmallBatch, Table};
+pub use backend::{
+    Backend, KernelError, LweBatch, LweSum, Read, RingInput, RingSum, SmallBatch, Table,
+};
 pub use cpu::CpuBackend;
 pub use engine::{Compiled, Engine, Job, MAX_CIPHERTEXTS, Timings};

@@ -65,7 +65,7 @@ impl Client {
                 got: self.key.set(),
             });
         }
-        let width = program.inputs.len();
+        let width = program.input_count();
         if let Some((row, values)) = rows
             .iter()
             .enumerate()
@@ -90,6 +90,7 @@ impl Client {
             self.id,
             mask_seed,
             width,
+            program.input_bits,
             bodies,
         )?;
         let bytes = request.to_bytes();
@@ -160,8 +161,8 @@ impl Client {
             (header.key == self.id, "it is encrypted under another key"),
             (header.rows == pending.rows, "it has another number of rows"),
             (
-                header.results_per_row == program.result.scores.len(),
-                "it has another number of scores",
+                header.results_per_row == program.result_count(),
+                "it has another number of results",
             ),
             (
                 header.bits == program.result.bits,

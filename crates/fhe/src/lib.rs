@@ -15,6 +15,7 @@ pub mod noise;
 pub mod params;
 pub mod program;
 mod public;
+pub mod text;
 pub mod wire;
 
 pub use client::Client;

@@ -29,6 +29,14 @@ pub fn fresh() -> f64 {
     tuniform(GLWE_NOISE_BOUND_LOG2)
 }
 
+/// Added by sending the top `bits` of an input's body: uniform over a unit.
+pub fn body_rounding(bits: u32) -> f64 {
+    match bits {
+        64.. => 0.0,
+        bits => 2f64.powi(-2 * bits as i32) / 12.0,
+    }
+}
+
 /// Of a bootstrap's output, whatever went in.
 pub fn bootstrapped() -> f64 {
     pbs_variance_132_bits_security_tuniform_fft_mul(

@@ -4,18 +4,21 @@
 //! computed: it cannot index out of bounds, reach a padding bit, or fail more often than 2^-128 per bootstrap.
 //! The file format is described in docs/specs/fhe-program.md.
 
+use std::collections::BTreeMap;
+
 use edge_types::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::params::ParamSet;
+use crate::text::TextEncoder;
 
 mod check;
 mod clear;
 mod noise;
 
-pub use noise::NoiseReport;
+pub use noise::{NoiseReport, RoundNoise};
 
-pub const FORMAT: &str = "veilgate-program/1";
+pub const FORMAT: &str = "veilgate-program/2";
 
 /// A file is read whole before it is parsed.
 pub const MAX_PROGRAM_BYTES: usize = 4 << 20;
@@ -27,6 +30,8 @@ pub const MAX_SUMS: usize = 4096;
 /// Terms of all sums together: bounds the time of the linear maps.
 pub const MAX_TERMS: usize = 1 << 20;
 pub const MAX_TABLES: usize = 4096;
+/// Values that leave one round's lookups.
+pub const MAX_READS: usize = 4 * MAX_SUMS;
 /// Results sent back per row: each costs kilobytes.
 pub const MAX_RESULTS: usize = 64;
 pub const MAX_TEXT_BYTES: usize = 4096;
@@ -37,6 +42,12 @@ pub const MAX_INTEGER: i64 = 1 << 40;
 pub const MAX_STEP_BITS: u32 = 48;
 /// Words of a result are rounded to so many bits: fewer are too noisy for anything, more are pointless.
 pub const RESULT_BITS: std::ops::RangeInclusive<u32> = 8..=48;
+/// Of each input's body, so many bits are sent: fewer are too noisy for anything.
+pub const INPUT_BITS: std::ops::RangeInclusive<u32> = 8..=64;
+/// Entries of a rounded lookup's table, at most 2^this: a finer one reads nothing but noise.
+pub const MAX_ROUNDED_BITS: u32 = 10;
+/// Lines of `about`.
+pub const MAX_ABOUT: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProgramError {
@@ -61,6 +72,9 @@ pub enum ProgramError {
 pub struct Input {
     pub column: usize,
     pub encode: Encode,
+    /// What stands for a value that is missing (not a number); without it, a row that misses the value is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,13 +103,52 @@ pub struct Sum {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lookup {
-    /// Each table has 2^bits entries, and each sum lies within 0..2^bits.
+    /// Each table has 2^bits entries, behind a padding bit that is always zero.
     pub bits: u32,
+    /// A sum counts in units of 2^-fraction_bits of an entry, and is rounded to the nearest one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fraction_bits: u32,
+    pub precision: Precision,
     /// An entry counts in units of 2^-step_bits of the torus.
     pub step_bits: u32,
     pub tables: Vec<Vec<i64>>,
-    /// The table of each sum.
+    /// The table of each sum: one bootstrap each.
     pub uses: Vec<u32>,
+    /// What comes out: (sum, shift), the entry `shift` places above the one that the sum points at. One bootstrap turns
+    /// the whole table, so that it can be read in several places. If empty, each sum is read once, where it points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<(u32, u32)>,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+impl Lookup {
+    /// Values that come out of `sums` sums.
+    pub fn outputs(&self) -> usize {
+        match self.reads.len() {
+            0 => self.uses.len(),
+            reads => reads,
+        }
+    }
+
+    /// (sum, shift) of each value that comes out.
+    pub fn reads(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let plain = match self.reads.is_empty() {
+            true => 0..self.uses.len() as u32,
+            false => 0..0,
+        };
+        plain.map(|sum| (sum, 0)).chain(self.reads.iter().copied())
+    }
+
+    /// The entry that a sum points at; it may lie outside of the table.
+    pub fn entry_at(&self, sum: i64) -> i64 {
+        match self.fraction_bits {
+            0 => sum,
+            bits => (sum + (1 << (bits - 1))) >> bits,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,19 +162,35 @@ pub struct Round {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// The client gets exactly the integers that the program computes in the clear.
+    /// Exactly the integers that the program computes in the clear.
     Exact,
-    /// It gets them with the noise of the last bootstraps; the error is computed and shown.
+    /// With noise: a lookup may read a neighbouring entry, a result is a little off. How far is computed and shown.
     Rounded,
 }
 
-/// What an integer result means: integer · scale + offset.
+/// A score: the sum of some results, which means integer · scale + offset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreMeaning {
     pub name: String,
+    /// Of the last round. Several partial sums carry more bits than one ciphertext can.
+    pub results: Vec<u32>,
     pub scale: f64,
     pub offset: f64,
+}
+
+/// From raw scores to what the model's author calls its prediction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    #[default]
+    Identity,
+    /// 1 / (1 + e^-score), of each.
+    Logistic,
+    /// e^score over the sum of all of them.
+    Softmax,
+    /// e^score.
+    Exp,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,6 +204,8 @@ pub enum Decide {
     },
     /// One label per score: the greatest wins.
     Greatest { labels: Vec<String> },
+    /// The first score, rounded, is the place of the label in this list.
+    Index { labels: Vec<String> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +215,8 @@ pub struct ResultSpec {
     pub bits: u32,
     pub precision: Precision,
     pub scores: Vec<ScoreMeaning>,
+    #[serde(default)]
+    pub link: Link,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decide: Option<Decide>,
 }
@@ -158,11 +231,19 @@ pub struct ProgramFile {
     pub description: String,
     pub params: ParamSet,
     pub columns: Vec<String>,
+    /// Empty where `text` makes the inputs.
     pub inputs: Vec<Input>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextEncoder>,
     /// An input counts in units of 2^-input_step_bits of the torus.
     pub input_step_bits: u32,
+    /// Bits of each input's body that are sent.
+    pub input_bits: u32,
     pub rounds: Vec<Round>,
     pub result: ResultSpec,
+    /// How it was made, in its maker's words: shown, and never interpreted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub about: BTreeMap<String, String>,
 }
 
 /// A checked program.
@@ -171,7 +252,15 @@ pub struct Program {
     file: ProgramFile,
     digest: Digest,
     noise: NoiseReport,
-    intervals: Vec<(i64, i64)>,
+    intervals: Intervals,
+}
+
+/// The least and the greatest value of everything that is computed.
+#[derive(Clone, Debug, PartialEq)]
+struct Intervals {
+    /// Of each round's sums.
+    sums: Vec<Vec<(i64, i64)>>,
+    results: Vec<(i64, i64)>,
 }
 
 impl Program {
@@ -189,7 +278,7 @@ impl Program {
 
     pub fn new(file: ProgramFile) -> Result<Self, ProgramError> {
         let intervals = check::check(&file)?;
-        let noise = noise::report(&file)?;
+        let noise = noise::report(&file, &intervals)?;
         let canonical =
             serde_json::to_vec(&file).map_err(|e| ProgramError::Syntax(e.to_string()))?;
         Ok(Self {
@@ -224,13 +313,23 @@ impl Program {
     }
     /// The least and the greatest value of each result.
     pub fn result_intervals(&self) -> &[(i64, i64)] {
-        &self.intervals
+        &self.intervals.results
+    }
+    /// The least and the greatest value of each sum of round `index`.
+    pub fn sum_intervals(&self, index: usize) -> &[(i64, i64)] {
+        self.intervals.sums.get(index).map_or(&[], Vec::as_slice)
     }
     pub fn input_count(&self) -> usize {
-        self.file.inputs.len()
+        self.file.input_count()
     }
+    /// Ciphertexts that a row's reply holds.
     pub fn result_count(&self) -> usize {
-        self.file.result.scores.len()
+        self.intervals.results.len()
+    }
+    /// Multiplications of a ciphertext by a weight that one row takes.
+    pub fn terms_per_row(&self) -> usize {
+        let sums = self.rounds().iter().flat_map(|round| &round.sums);
+        sums.map(|sum| sum.terms.len()).sum()
     }
 
     /// The unit of what enters round `index`, in bits of the torus.
@@ -262,6 +361,14 @@ impl Program {
 }
 
 impl ProgramFile {
+    /// Values that a row encrypts.
+    pub fn input_count(&self) -> usize {
+        match &self.text {
+            Some(text) => text.buckets as usize,
+            None => self.inputs.len(),
+        }
+    }
+
     fn step_bits(&self, round: usize) -> u32 {
         let before = &self.rounds[..round.min(self.rounds.len())];
         before

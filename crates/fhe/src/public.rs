@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::FheError;
 use crate::params::ParamSet;
-use crate::program::{Decide, Encode, Input, NoiseReport, Precision, Program, ResultSpec};
+use crate::program::{Decide, Encode, Input, Link, NoiseReport, Precision, Program, ResultSpec};
+use crate::text::TextEncoder;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +21,10 @@ pub struct PublicProgram {
     pub params: ParamSet,
     pub columns: Vec<String>,
     pub inputs: Vec<Input>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextEncoder>,
     pub input_step_bits: u32,
+    pub input_bits: u32,
     pub result_step_bits: u32,
     pub result: ResultSpec,
     pub bootstraps_per_row: usize,
@@ -47,7 +51,9 @@ impl From<&Program> for PublicProgram {
             params: file.params,
             columns: file.columns.clone(),
             inputs: file.inputs.clone(),
+            text: file.text.clone(),
             input_step_bits: file.input_step_bits,
+            input_bits: file.input_bits,
             result_step_bits: program.result_step_bits(),
             result: file.result.clone(),
             bootstraps_per_row: program.bootstraps_per_row(),
@@ -66,8 +72,10 @@ impl PublicProgram {
         let sound = steps.contains(&this.input_step_bits)
             && steps.contains(&this.result_step_bits)
             && crate::program::RESULT_BITS.contains(&this.result.bits)
-            && (1..=crate::program::MAX_INPUTS).contains(&this.inputs.len())
-            && (1..=crate::program::MAX_RESULTS).contains(&this.result.scores.len())
+            && crate::program::INPUT_BITS.contains(&this.input_bits)
+            && (1..=crate::program::MAX_INPUTS).contains(&this.input_count())
+            && this.text.as_ref().is_none_or(|text| text.check().is_ok())
+            && this.meanings_are_sound()
             && this
                 .inputs
                 .iter()
@@ -79,9 +87,39 @@ impl PublicProgram {
         }
     }
 
+    /// Each result is part of just one score, and there are not too many.
+    fn meanings_are_sound(&self) -> bool {
+        let parts = self.result.scores.iter().map(|score| &score.results);
+        let mut parts: Vec<u32> = parts.flatten().copied().collect();
+        parts.sort_unstable();
+        (1..=crate::program::MAX_RESULTS).contains(&parts.len())
+            && parts
+                .iter()
+                .enumerate()
+                .all(|(i, &part)| i == part as usize)
+    }
+
+    /// Values that a row encrypts.
+    pub fn input_count(&self) -> usize {
+        match &self.text {
+            Some(text) => text.buckets as usize,
+            None => self.inputs.len(),
+        }
+    }
+
+    /// Ciphertexts that a row's reply holds.
+    pub fn result_count(&self) -> usize {
+        self.result.scores.iter().map(|s| s.results.len()).sum()
+    }
+
     /// One clear row, in the order of `columns`, to the integers that are encrypted.
     pub fn encode(&self, row: usize, values: &[f64]) -> Result<Vec<i64>, FheError> {
         let wrong = |reason: String| FheError::Row { row, reason };
+        if self.text.is_some() {
+            return Err(wrong(
+                "the program takes a text, and these are numbers".into(),
+            ));
+        }
         if values.len() != self.columns.len() {
             return Err(wrong(format!(
                 "{} values, and the program has {} columns",
@@ -89,24 +127,13 @@ impl PublicProgram {
                 self.columns.len()
             )));
         }
-        let encode = |input: &Input| {
-            let value = values[input.column];
-            if !value.is_finite() {
-                return Err(wrong(format!(
-                    "the value of `{}` is not a finite number",
-                    self.columns[input.column]
-                )));
-            }
-            Ok(match input.encode {
-                Encode::Above(edge) => i64::from(value > edge),
-                // `as` saturates, and clamp takes any order of a hostile min and max without a panic.
-                Encode::Scaled {
-                    offset,
-                    step,
-                    min,
-                    max,
-                } => (((value - offset) / step).round() as i64).min(max).max(min),
-            })
+        let encode = |input: &Input| match (values[input.column], input.missing) {
+            (value, Some(missing)) if value.is_nan() => Ok(missing),
+            (value, _) if value.is_finite() => Ok(input.encode.of(value)),
+            _ => Err(wrong(format!(
+                "the value of `{}` is not a finite number",
+                self.columns[input.column]
+            ))),
         };
         self.inputs.iter().map(encode).collect()
     }
@@ -114,31 +141,50 @@ impl PublicProgram {
     /// The meaning of one row's decrypted torus values (modulo 2^64).
     pub fn scores(&self, phases: &[u64]) -> Vec<Score> {
         let unit = 2f64.powi(64 - self.result_step_bits as i32);
-        let meanings = self.result.scores.iter().zip(phases);
-        meanings
-            .map(|(meaning, &phase)| {
-                let raw = phase as i64 as f64 / unit;
-                let integer = match self.result.precision {
-                    Precision::Exact => raw.round(),
-                    Precision::Rounded => raw,
-                };
-                self.score(meaning, integer)
-            })
-            .collect()
+        let result = |&phase: &u64| {
+            let raw = phase as i64 as f64 / unit;
+            match self.result.precision {
+                Precision::Exact => raw.round(),
+                Precision::Rounded => raw,
+            }
+        };
+        let results: Vec<f64> = phases.iter().map(result).collect();
+        self.meanings(&results)
     }
 
     /// The meaning of integers computed in the clear.
     pub fn clear_scores(&self, integers: &[i64]) -> Vec<Score> {
-        let meanings = self.result.scores.iter().zip(integers);
-        meanings
-            .map(|(meaning, &integer)| self.score(meaning, integer as f64))
-            .collect()
+        let results: Vec<f64> = integers.iter().map(|&integer| integer as f64).collect();
+        self.meanings(&results)
     }
 
-    fn score(&self, meaning: &crate::program::ScoreMeaning, integer: f64) -> Score {
-        Score {
-            integer,
-            value: integer * meaning.scale + meaning.offset,
+    fn meanings(&self, results: &[f64]) -> Vec<Score> {
+        let score = |meaning: &crate::program::ScoreMeaning| {
+            let parts = meaning.results.iter();
+            let integer = parts
+                .filter_map(|&part| results.get(part as usize))
+                .sum::<f64>();
+            Score {
+                integer,
+                value: integer * meaning.scale + meaning.offset,
+            }
+        };
+        self.result.scores.iter().map(score).collect()
+    }
+
+    /// What the model's author calls its prediction: the scores behind the link.
+    pub fn predictions(&self, scores: &[Score]) -> Vec<f64> {
+        let values = scores.iter().map(|score| score.value);
+        match self.result.link {
+            Link::Identity => values.collect(),
+            Link::Logistic => values.map(|value| 1.0 / (1.0 + (-value).exp())).collect(),
+            Link::Exp => values.map(f64::exp).collect(),
+            Link::Softmax => {
+                let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
+                let powers: Vec<f64> = values.map(|value| (value - most).exp()).collect();
+                let total: f64 = powers.iter().sum();
+                powers.iter().map(|power| power / total).collect()
+            }
         }
     }
 
@@ -151,13 +197,37 @@ impl PublicProgram {
                 below
             }),
             Decide::Greatest { labels } => {
-                let greatest = scores
-                    .iter()
-                    .enumerate()
-                    .max_by(|a, b| a.1.value.total_cmp(&b.1.value))?
-                    .0;
+                // Of equal scores the first, as the libraries that train models have it.
+                let better =
+                    |best: usize, next: usize| match scores[next].value > scores[best].value {
+                        true => next,
+                        false => best,
+                    };
+                let greatest = (0..scores.len()).reduce(better)?;
                 labels.get(greatest).map(String::as_str)
             }
+            Decide::Index { labels } => {
+                let place = scores.first()?.value.round();
+                // `as` saturates: whatever was decrypted, it is one of the labels.
+                let place = (place.max(0.0) as usize).min(labels.len().checked_sub(1)?);
+                labels.get(place).map(String::as_str)
+            }
+        }
+    }
+}
+
+impl Encode {
+    /// A finite value as the integer that is encrypted.
+    fn of(&self, value: f64) -> i64 {
+        match *self {
+            Self::Above(edge) => i64::from(value > edge),
+            // `as` saturates, and clamp takes any order of a hostile min and max without a panic.
+            Self::Scaled {
+                offset,
+                step,
+                min,
+                max,
+            } => (((value - offset) / step).round() as i64).min(max).max(min),
         }
     }
 }

@@ -5,20 +5,20 @@
 
 use edge_types::Digest;
 
-use crate::bytes::{Reader, pack_bits, packed_len, push_u64s, unpack_bits};
+use crate::bytes::{Reader, pack_bits, packed_len, unpack_bits};
 use crate::error::{FheError, Thing};
 use crate::keys::KeyId;
 use crate::params::{LWE_WORDS, POLYNOMIAL_SIZE, ParamSet};
-use crate::program::{MAX_INPUTS, MAX_RESULTS, RESULT_BITS};
+use crate::program::{INPUT_BITS, MAX_INPUTS, MAX_RESULTS, RESULT_BITS};
 
 const REQUEST_MAGIC: &[u8; 4] = b"VGFQ";
 const REPLY_MAGIC: &[u8; 4] = b"VGFR";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Rows of one request: a batch worth its overhead, and at most 4 MB of expanded ciphertexts.
 pub const MAX_ROWS: usize = 256;
 pub const MAX_REQUEST_BYTES: usize = REQUEST_HEADER_BYTES + MAX_ROWS * MAX_INPUTS * 8;
-const REQUEST_HEADER_BYTES: usize = 4 + 2 + 2 + 32 + 32 + 16 + 2 + 2;
+const REQUEST_HEADER_BYTES: usize = 4 + 2 + 2 + 32 + 32 + 16 + 2 + 2 + 1;
 const REPLY_HEADER_BYTES: usize = 4 + 2 + 2 + 32 + 4 + 32 + 32 + 2 + 2 + 1;
 
 /// Encrypted rows: one ring ciphertext each, whose mask is expanded from the seed (row after row), and of whose body
@@ -30,7 +30,9 @@ pub struct Request {
     pub key: KeyId,
     pub seed: u128,
     values_per_row: usize,
-    /// Row after row.
+    /// Bits of each body that are sent.
+    bits: u32,
+    /// Row after row, words modulo 2^64 whose lower bits are zero.
     bodies: Vec<u64>,
 }
 
@@ -53,15 +55,19 @@ impl Request {
         key: KeyId,
         seed: u128,
         values_per_row: usize,
-        bodies: Vec<u64>,
+        bits: u32,
+        mut bodies: Vec<u64>,
     ) -> Result<Self, FheError> {
         let rows = bodies.len().checked_div(values_per_row).unwrap_or(0);
-        check_counts(rows, values_per_row)?;
+        check_counts(rows, values_per_row, bits)?;
         if rows * values_per_row != bodies.len() {
             return Err(FheError::malformed(
                 Thing::Request,
                 "its rows are not of one length",
             ));
+        }
+        for word in &mut bodies {
+            *word = up_again(round_to(*word, bits), bits);
         }
         Ok(Self {
             params,
@@ -69,6 +75,7 @@ impl Request {
             key,
             seed,
             values_per_row,
+            bits,
             bodies,
         })
     }
@@ -78,6 +85,10 @@ impl Request {
     }
     pub fn values_per_row(&self) -> usize {
         self.values_per_row
+    }
+    /// Bits of each body that were sent.
+    pub fn bits(&self) -> u32 {
+        self.bits
     }
     pub fn row_bodies(&self) -> impl ExactSizeIterator<Item = &[u64]> {
         self.bodies.chunks_exact(self.values_per_row)
@@ -93,7 +104,9 @@ impl Request {
         out.extend_from_slice(&self.seed.to_le_bytes());
         out.extend_from_slice(&(self.rows() as u16).to_le_bytes());
         out.extend_from_slice(&(self.values_per_row as u16).to_le_bytes());
-        push_u64s(&mut out, &self.bodies);
+        out.push(self.bits as u8);
+        let words: Vec<u64> = self.bodies.iter().map(|w| w >> (64 - self.bits)).collect();
+        pack_bits(&mut out, &words, self.bits);
         out
     }
 
@@ -114,21 +127,49 @@ impl Request {
         let key = KeyId(Digest(reader.array()?));
         let seed = reader.u128()?;
         let (rows, values_per_row) = (usize::from(reader.u16()?), usize::from(reader.u16()?));
-        check_counts(rows, values_per_row)?;
-        reader.expect_total(REQUEST_HEADER_BYTES + rows * values_per_row * 8)?;
-        let bodies = reader.u64s(rows * values_per_row)?;
+        let bits = u32::from(reader.u8()?);
+        check_counts(rows, values_per_row, bits)?;
+        let count = rows * values_per_row;
+        let len = packed_len(count, bits);
+        reader.expect_total(REQUEST_HEADER_BYTES + len)?;
+        let packed = reader.take(len)?;
+        refuse_padding(packed, count, bits)?;
+        let bodies = unpack_bits(packed, count, bits);
+        let bodies = bodies.iter().map(|&word| up_again(word, bits)).collect();
         Ok(Self {
             params,
             program,
             key,
             seed,
             values_per_row,
+            bits,
             bodies,
         })
     }
 }
 
-fn check_counts(rows: usize, values_per_row: usize) -> Result<(), FheError> {
+/// One encoding only: what is left of the last byte is zero.
+fn refuse_padding(packed: &[u8], count: usize, bits: u32) -> Result<(), FheError> {
+    let used = (count * bits as usize) % 8;
+    let clean = used == 0 || packed.last().is_none_or(|last| last >> used == 0);
+    if clean {
+        return Ok(());
+    }
+    Err(FheError::malformed(
+        Thing::Request,
+        "the bits after its last value are not zero",
+    ))
+}
+
+fn check_counts(rows: usize, values_per_row: usize, bits: u32) -> Result<(), FheError> {
+    if !INPUT_BITS.contains(&bits) {
+        let reason = format!(
+            "{bits} bits a value; {} to {} are allowed",
+            INPUT_BITS.start(),
+            INPUT_BITS.end()
+        );
+        return Err(FheError::malformed(Thing::Request, reason));
+    }
     if !(1..=MAX_ROWS).contains(&rows) {
         let reason = format!("{rows} rows; 1 to {MAX_ROWS} are allowed in one request");
         return Err(FheError::malformed(Thing::Request, reason));
@@ -231,7 +272,7 @@ impl Reply {
         chunks.map(move |chunk| {
             unpack_bits(chunk, LWE_WORDS, bits)
                 .iter()
-                .map(|word| word << (64 - bits))
+                .map(|&word| up_again(word, bits))
                 .collect()
         })
     }
@@ -256,9 +297,17 @@ fn check_reply(header: &ReplyHeader) -> Result<(), FheError> {
     }
 }
 
+/// The inverse of [`round_to`], but for what was rounded away.
+fn up_again(word: u64, bits: u32) -> u64 {
+    word << (64 - bits)
+}
+
 /// The top `bits` of a word, rounded to nearest.
 fn round_to(word: u64, bits: u32) -> u64 {
-    word.wrapping_add(1 << (63 - bits)) >> (64 - bits)
+    match bits {
+        64.. => word,
+        bits => word.wrapping_add(1 << (63 - bits)) >> (64 - bits),
+    }
 }
 
 const _: () = assert!(MAX_ROWS <= u16::MAX as usize);
@@ -279,6 +328,7 @@ mod tests {
             KeyId(Digest([2; 32])),
             3,
             values,
+            23,
             bodies,
         )
         .unwrap()
@@ -333,9 +383,11 @@ mod tests {
     fn too_many_rows_are_refused() {
         let bodies = vec![0; MAX_ROWS + 1];
         let key = KeyId(Digest([0; 32]));
-        assert!(Request::new(ParamSet::Linear, Digest([0; 32]), key, 0, 1, bodies).is_err());
-        assert!(Request::new(ParamSet::Linear, Digest([0; 32]), key, 0, 0, vec![1]).is_err());
-        assert!(Request::new(ParamSet::Linear, Digest([0; 32]), key, 0, 2, vec![1; 3]).is_err());
+        assert!(Request::new(ParamSet::Linear, Digest([0; 32]), key, 0, 1, 64, bodies).is_err());
+        assert!(Request::new(ParamSet::Linear, Digest([0; 32]), key, 0, 0, 64, vec![1]).is_err());
+        assert!(
+            Request::new(ParamSet::Linear, Digest([0; 32]), key, 0, 2, 64, vec![1; 3]).is_err()
+        );
     }
 
     #[test]
@@ -364,7 +416,7 @@ mod tests {
             let magic: &[u8; 4] = [b"\0\0\0\0", REQUEST_MAGIC, REPLY_MAGIC][which];
             if which > 0 && bytes.len() > 8 {
                 bytes[..4].copy_from_slice(magic);
-                bytes[4..8].copy_from_slice(&[1, 0, set, 0]);
+                bytes[4..8].copy_from_slice(&[2, 0, set, 0]);
             }
             if let Ok(request) = Request::from_bytes(&bytes) {
                 prop_assert_eq!(request.to_bytes(), bytes.clone());

@@ -206,7 +206,7 @@ impl Ask {
             .map_err(wrong)?;
         let limit = fhe::Reply::max_bytes(
             rows.len(),
-            self.program.result.scores.len(),
+            self.program.result_count(),
             self.program.result.bits,
         );
         let body = Bytes::from(pending.bytes.clone());

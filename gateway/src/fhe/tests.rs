@@ -189,13 +189,14 @@ async fn a_key_without_bootstraps_serves_linear_programs_only() {
             .encrypt_rows(&public, &held_out(1), &mut OsEntropy)
             .is_err()
     );
-    let bodies = vec![0; public.inputs.len()];
+    let bodies = vec![0; public.input_count()];
     let forged = ::fhe::Request::new(
         ParamSet::Linear,
         public.digest,
         key.1.id(),
         1,
         bodies.len(),
+        public.input_bits,
         bodies,
     )
     .unwrap();
@@ -396,7 +397,7 @@ async fn bad_requests_are_refused_before_any_arithmetic() {
     check_problem(&post(stale).await, 409, "program-changed");
     let digest = bench.program(LINEAR).await.digest;
     let narrow =
-        ::fhe::Request::new(ParamSet::Linear, digest, key.1.id(), 1, 3, vec![0; 6]).unwrap();
+        ::fhe::Request::new(ParamSet::Linear, digest, key.1.id(), 1, 3, 64, vec![0; 6]).unwrap();
     check_problem(&post(narrow.to_bytes()).await, 422, "wrong-shape");
 }
 

@@ -4,7 +4,7 @@ use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE};
 use tfhe::core_crypto::prelude::*;
 
 use super::key::BootstrapKey;
-use crate::backend::{SmallBatch, Table};
+use crate::backend::{Read, SmallBatch, Table};
 
 /// Eight accumulators and their scratch (half a megabyte) stay in the second-level cache while a row of the key passes.
 pub(super) const BLOCK: usize = 8;
@@ -44,18 +44,25 @@ impl ModulusSwitchedLweCiphertext<usize> for Switched {
     }
 }
 
+/// `reads`: of each ciphertext of the block, the coefficients wanted, in the order in which they come out.
 pub(super) fn block(
     key: &BootstrapKey,
     batch: &SmallBatch,
     block: &[usize],
     tables: &[&Table],
     uses: &[u32],
+    reads: &[&[Read]],
 ) -> Vec<u64> {
     let accumulators = rotate(key, batch, block, tables, uses);
-    let mut out = vec![0u64; block.len() * LWE_WORDS];
-    for (target, accumulator) in out.chunks_exact_mut(LWE_WORDS).zip(accumulators.iter()) {
+    let wanted = reads.iter().map(|reads| reads.len()).sum::<usize>();
+    let mut out = vec![0u64; wanted * LWE_WORDS];
+    let of_each = accumulators.iter().zip(reads);
+    let wanted =
+        of_each.flat_map(|(accumulator, reads)| reads.iter().map(move |read| (accumulator, read)));
+    for (target, (accumulator, read)) in out.chunks_exact_mut(LWE_WORDS).zip(wanted) {
         let mut lwe = LweCiphertext::from_container(target, CiphertextModulus::new_native());
-        extract_lwe_sample_from_glwe_ciphertext(&accumulator, &mut lwe, MonomialDegree(0));
+        let place = MonomialDegree(read.coefficient as usize);
+        extract_lwe_sample_from_glwe_ciphertext(&accumulator, &mut lwe, place);
     }
     out
 }
@@ -76,7 +83,7 @@ pub(super) fn rotate(
         .collect();
     let mut accumulators = vec![0u64; block.len() * ring_words];
     for (target, &index) in accumulators.chunks_exact_mut(ring_words).zip(block) {
-        target[POLYNOMIAL_SIZE..].copy_from_slice(tables[uses[index] as usize].polynomial());
+        tables[uses[index] as usize].fill(&mut target[POLYNOMIAL_SIZE..]);
     }
     let mut list = GlweCiphertextList::from_container(
         accumulators,

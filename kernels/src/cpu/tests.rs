@@ -2,7 +2,6 @@ use super::*;
 use crate::direct::Direct;
 use crate::testing::{Random, fixture};
 use fhe::noise;
-use fhe::params::*;
 
 /// Encryptions of `values`, in units of 2^-step_bits, under one of the fixture's keys.
 fn encrypt(key: usize, values: &[i64], step_bits: u32) -> LweBatch {
@@ -102,7 +101,7 @@ fn bootstrap_is_that_of_tfhe_and_its_noise_is_as_predicted() {
     let small = fixture.backend.keyswitch(&fixture.keys, &batch).unwrap();
     let ours = fixture
         .backend
-        .bootstrap(&fixture.keys, &small, &[&table], &[0; 8])
+        .bootstrap(&fixture.keys, &small, &[&table], &[0; 8], &Read::plain(8))
         .unwrap();
     let direct = Direct::new(&fixture.evaluation[0]).unwrap();
     let theirs = direct.keyswitch_bootstrap(&batch, &table);
@@ -289,7 +288,7 @@ fn what_does_not_fit_together_is_an_error() {
     let small = backend.keyswitch(&fixture.keys, &batch).unwrap();
     let table = Table::new(&[0, 1], 5).unwrap();
     assert!(matches!(
-        backend.bootstrap(&fixture.keys, &small, &[&table], &[0, 1]),
+        backend.bootstrap(&fixture.keys, &small, &[&table], &[0, 1], &Read::plain(2)),
         Err(KernelError::Shape(_))
     ));
     assert!(Table::new(&[1, 2, 3], 5).is_err());
@@ -303,7 +302,7 @@ fn what_does_not_fit_together_is_an_error() {
         .unwrap();
     assert!(
         backend
-            .bootstrap(&fixture.keys, &empty, &[], &[])
+            .bootstrap(&fixture.keys, &empty, &[], &[], &[])
             .unwrap()
             .is_empty()
     );

@@ -35,15 +35,20 @@ fn random_program(random: &mut Random, lookups: usize) -> Program {
             .map(|_| (0..16).map(|_| below(random, entries) as i64).collect())
             .collect();
         let uses = sums.iter().map(|_| below(random, 3) as u32).collect();
-        width = sums.len();
+        let reads = random_reads(random, &sums);
+        let lookup = Lookup {
+            bits: 4,
+            fraction_bits: 0,
+            precision: Precision::Exact,
+            step_bits,
+            tables,
+            uses,
+            reads,
+        };
+        width = lookup.outputs();
         rounds.push(Round {
             sums,
-            lookup: Some(Lookup {
-                bits: 4,
-                step_bits,
-                tables,
-                uses,
-            }),
+            lookup: Some(lookup),
         });
     }
     if lookups == 0 {
@@ -59,6 +64,7 @@ fn random_program(random: &mut Random, lookups: usize) -> Program {
     }
     let score = |i| ScoreMeaning {
         name: format!("s{i}"),
+        results: vec![i as u32],
         scale: 1.0,
         offset: 0.0,
     };
@@ -77,8 +83,12 @@ fn random_program(random: &mut Random, lookups: usize) -> Program {
             .map(|column| Input {
                 column,
                 encode: encode.clone(),
+                missing: None,
             })
             .collect(),
+        text: None,
+        about: Default::default(),
+        input_bits: if lookups == 0 { 44 } else { 18 },
         input_step_bits: if lookups == 0 { 20 } else { 5 },
         rounds,
         result: ResultSpec {
@@ -89,10 +99,28 @@ fn random_program(random: &mut Random, lookups: usize) -> Program {
                 Precision::Rounded
             },
             scores: (0..width).map(score).collect(),
+            link: Default::default(),
             decide: None,
         },
     };
     Program::new(file).unwrap()
+}
+
+/// None, or some sums read twice, the second time as far up as their table allows.
+fn random_reads(random: &mut Random, sums: &[Sum]) -> Vec<(u32, u32)> {
+    if below(random, 2) == 0 {
+        return Vec::new();
+    }
+    let mut reads = Vec::new();
+    for (index, sum) in sums.iter().enumerate() {
+        reads.push((index as u32, 0));
+        let high: i64 = sum.terms.iter().map(|&(_, weight)| weight).sum();
+        let shift = below(random, 16 - high as u64);
+        if shift > 0 {
+            reads.push((index as u32, shift as u32));
+        }
+    }
+    reads
 }
 
 /// At most 15 from values that are 0 or 1.

@@ -24,20 +24,29 @@ fn count(place: &str, got: usize, most: usize) -> Result<(), ProgramError> {
     })
 }
 
+fn count_up_to(place: &str, got: usize, most: usize) -> Result<(), ProgramError> {
+    ensure(got <= most, place, || {
+        format!("{got} of them; at most {most} are allowed")
+    })
+}
+
 type Interval = (i64, i64);
 
-/// Checks the whole file; gives the interval of each result.
-pub(super) fn check(file: &ProgramFile) -> Result<Vec<Interval>, ProgramError> {
+/// Checks the whole file; gives the interval of each sum and each result.
+pub(super) fn check(file: &ProgramFile) -> Result<Intervals, ProgramError> {
     if file.format != FORMAT {
         return Err(ProgramError::Format(file.format.chars().take(40).collect()));
     }
     check_words(file)?;
     check_shape(file)?;
-    let mut intervals = check_inputs(file)?;
+    let mut values = check_inputs(file)?;
+    let mut sums = Vec::new();
     for (index, round) in file.rounds.iter().enumerate() {
-        intervals = check_round(file, index, round, &intervals)?;
+        let (of_sums, out) = check_round(file, index, round, &values)?;
+        sums.push(of_sums);
+        values = out;
     }
-    check_result(file, &intervals)?;
+    check_result(file, &values)?;
     let needs = if file.is_linear() {
         ParamSet::Linear
     } else {
@@ -46,7 +55,10 @@ pub(super) fn check(file: &ProgramFile) -> Result<Vec<Interval>, ProgramError> {
     ensure(file.params == needs, "params", || {
         format!("a program with these rounds is of set `{needs}`")
     })?;
-    Ok(intervals)
+    Ok(Intervals {
+        sums,
+        results: values,
+    })
 }
 
 fn check_words(file: &ProgramFile) -> Result<(), ProgramError> {
@@ -61,9 +73,11 @@ fn check_words(file: &ProgramFile) -> Result<(), ProgramError> {
     texts.extend(file.result.scores.iter().map(|s| &s.name));
     match &file.result.decide {
         Some(Decide::Threshold { below, above, .. }) => texts.extend([below, above]),
-        Some(Decide::Greatest { labels }) => texts.extend(labels),
+        Some(Decide::Greatest { labels } | Decide::Index { labels }) => texts.extend(labels),
         None => {}
     }
+    count_up_to("about", file.about.len(), MAX_ABOUT)?;
+    texts.extend(file.about.iter().flat_map(|(name, text)| [name, text]));
     let ok = |t: &&String| t.len() <= MAX_TEXT_BYTES && !t.chars().any(char::is_control);
     ensure(texts.iter().all(ok), "texts", || {
         format!("each is at most {MAX_TEXT_BYTES} bytes, without control characters")
@@ -72,7 +86,16 @@ fn check_words(file: &ProgramFile) -> Result<(), ProgramError> {
 
 fn check_shape(file: &ProgramFile) -> Result<(), ProgramError> {
     count("columns", file.columns.len(), MAX_INPUTS)?;
-    count("inputs", file.inputs.len(), MAX_INPUTS)?;
+    match &file.text {
+        None => count("inputs", file.inputs.len(), MAX_INPUTS)?,
+        Some(text) => {
+            let alone = file.inputs.is_empty() && file.columns.len() == 1;
+            ensure(alone, "text", || {
+                "text makes all inputs, from one column: `inputs` is empty then".into()
+            })?;
+            text.check().map_err(|reason| invalid("text", reason))?;
+        }
+    }
     count("rounds", file.rounds.len(), MAX_ROUNDS)?;
     count("result.scores", file.result.scores.len(), MAX_RESULTS)?;
     let terms: usize = file
@@ -82,6 +105,14 @@ fn check_shape(file: &ProgramFile) -> Result<(), ProgramError> {
         .map(|s| s.terms.len())
         .sum();
     count("terms of all sums", terms, MAX_TERMS)?;
+    ensure(INPUT_BITS.contains(&file.input_bits), "input_bits", || {
+        format!(
+            "{} to {}, not {}",
+            INPUT_BITS.start(),
+            INPUT_BITS.end(),
+            file.input_bits
+        )
+    })?;
     check_step("input_step_bits", file.input_step_bits)
 }
 
@@ -92,17 +123,20 @@ fn check_step(place: &str, bits: u32) -> Result<(), ProgramError> {
 }
 
 fn check_inputs(file: &ProgramFile) -> Result<Vec<Interval>, ProgramError> {
+    if let Some(text) = &file.text {
+        return Ok(vec![(0, text.most); text.buckets as usize]);
+    }
     let check = |(index, input): (usize, &Input)| {
         let place = format!("input {index}");
         ensure(input.column < file.columns.len(), &place, || {
             format!("there is no column {}", input.column)
         })?;
-        match input.encode {
+        let (low, high) = match input.encode {
             Encode::Above(edge) => {
                 ensure(edge.is_finite(), &place, || {
                     "the edge is not a finite number".into()
                 })?;
-                Ok((0, 1))
+                (0, 1)
             }
             Encode::Scaled {
                 offset,
@@ -118,9 +152,16 @@ fn check_inputs(file: &ProgramFile) -> Result<Vec<Interval>, ProgramError> {
                 ensure(range, &place, || {
                     "min is at most max, and both are below 2^40".into()
                 })?;
-                Ok((min, max))
+                (min, max)
             }
-        }
+        };
+        let fits = input
+            .missing
+            .is_none_or(|value| (low..=high).contains(&value));
+        ensure(fits, &place, || {
+            format!("what stands for a missing value lies outside of {low}..={high}")
+        })?;
+        Ok((low, high))
     };
     file.inputs.iter().enumerate().map(check).collect()
 }
@@ -130,7 +171,7 @@ fn check_round(
     index: usize,
     round: &Round,
     inputs: &[Interval],
-) -> Result<Vec<Interval>, ProgramError> {
+) -> Result<(Vec<Interval>, Vec<Interval>), ProgramError> {
     let place = format!("round {index}");
     count(&format!("{place}, sums"), round.sums.len(), MAX_SUMS)?;
     let last = index + 1 == file.rounds.len();
@@ -141,10 +182,11 @@ fn check_round(
     let sums: Vec<Interval> = sums
         .map(|(i, sum)| sum_interval(&format!("{place}, sum {i}"), sum, inputs))
         .collect::<Result<_, _>>()?;
-    match &round.lookup {
-        None => Ok(sums),
-        Some(lookup) => check_lookup(&place, file.step_bits(index), lookup, &sums),
-    }
+    let out = match &round.lookup {
+        None => sums.clone(),
+        Some(lookup) => check_lookup(&place, file.step_bits(index), lookup, &sums)?,
+    };
+    Ok((sums, out))
 }
 
 /// In i128, where MAX_TERMS products of two numbers below 2^47 cannot overflow.
@@ -191,20 +233,30 @@ fn check_lookup(
 ) -> Result<Vec<Interval>, ProgramError> {
     let place = format!("{round}, lookup");
     let bits = lookup.bits;
-    ensure((1..=MAX_LOOKUP_BITS).contains(&bits), &place, || {
-        format!("bits is 1 to {MAX_LOOKUP_BITS}, not {bits}")
+    let most_bits = match lookup.precision {
+        Precision::Exact => MAX_LOOKUP_BITS,
+        Precision::Rounded => MAX_ROUNDED_BITS,
+    };
+    ensure((1..=most_bits).contains(&bits), &place, || {
+        format!("bits is 1 to {most_bits}, not {bits}")
     })?;
-    ensure(step_bits == bits + 1, &place, || {
+    let whole = lookup.precision == Precision::Rounded || lookup.fraction_bits == 0;
+    ensure(whole, &place, || {
+        "an exact lookup reads whole numbers: `fraction_bits` is 0".into()
+    })?;
+    let needed = u64::from(bits) + 1 + u64::from(lookup.fraction_bits);
+    ensure(u64::from(step_bits) == needed, &place, || {
         format!(
-            "it reads {bits} bits and a padding bit, so its inputs need a step of {} bits, not {step_bits}",
-            bits + 1
+            "it reads {bits} bits, a padding bit and {} bits of fraction, so its inputs need a step of {needed} bits, not {step_bits}",
+            lookup.fraction_bits
         )
     })?;
     for (index, &(low, high)) in sums.iter().enumerate() {
-        ensure(low >= 0 && high < 1 << bits, &place, || {
+        let inside = lookup.entry_at(low) >= 0 && lookup.entry_at(high) < 1 << bits;
+        ensure(inside, &place, || {
             format!(
-                "sum {index} lies in {low}..={high}, outside of the table's 0..{}",
-                1 << bits
+                "sum {index} lies in {low}..={high}, outside of the table's 0..{} and so in the padding bit",
+                1i64 << (bits + lookup.fraction_bits)
             )
         })?;
     }
@@ -224,28 +276,60 @@ fn check_lookup(
     ensure(lookup.uses.len() == sums.len(), &place, || {
         "`uses` names one table for each sum".into()
     })?;
-    let interval = |&table: &u32| {
-        let entries = lookup.tables.get(table as usize);
-        let entries =
-            entries.ok_or_else(|| invalid(&place, format!("there is no table {table}")))?;
-        Ok(entries
-            .iter()
-            .fold((i64::MAX, i64::MIN), |(low, high), &v| {
-                (low.min(v), high.max(v))
-            }))
+    let known = lookup
+        .uses
+        .iter()
+        .find(|&&table| table as usize >= lookup.tables.len());
+    if let Some(table) = known {
+        return Err(invalid(&place, format!("there is no table {table}")));
+    }
+    check_reads(&place, lookup, sums)
+}
+
+/// Every read lies within its table; gives the interval of each.
+fn check_reads(
+    place: &str,
+    lookup: &Lookup,
+    sums: &[Interval],
+) -> Result<Vec<Interval>, ProgramError> {
+    count_up_to(&format!("{place}, reads"), lookup.reads.len(), MAX_READS)?;
+    let whole = lookup.reads.is_empty() || lookup.precision == Precision::Exact;
+    ensure(whole, place, || {
+        "a rounded lookup is read in one place: leave `reads` out".into()
+    })?;
+    let interval = |(sum, shift): (u32, u32)| {
+        let (at, table) = sums
+            .get(sum as usize)
+            .zip(lookup.uses.get(sum as usize))
+            .ok_or_else(|| invalid(place, format!("there is no sum {sum} to read")))?;
+        let from = lookup.entry_at(at.0) + i64::from(shift);
+        let to = lookup.entry_at(at.1) + i64::from(shift);
+        let table = &lookup.tables[*table as usize];
+        let entries = match lookup.precision {
+            Precision::Exact => usize::try_from(from)
+                .ok()
+                .zip(usize::try_from(to).ok())
+                .and_then(|(from, to)| table.get(from..=to)),
+            // Noise may lead to a neighbour of what the interval allows.
+            Precision::Rounded => Some(&table[..]),
+        };
+        let entries = entries.ok_or_else(|| {
+            invalid(
+                place,
+                format!("sum {sum} read {shift} places further leaves its table"),
+            )
+        })?;
+        let low = entries.iter().copied().min().unwrap_or(0);
+        let high = entries.iter().copied().max().unwrap_or(0);
+        Ok((low, high))
     };
-    lookup.uses.iter().map(interval).collect()
+    lookup.reads().map(interval).collect()
 }
 
 fn check_result(file: &ProgramFile, results: &[Interval]) -> Result<(), ProgramError> {
     let spec = &file.result;
-    ensure(spec.scores.len() == results.len(), "result.scores", || {
-        format!(
-            "the last round gives {} values, and {} have a meaning",
-            results.len(),
-            spec.scores.len()
-        )
-    })?;
+    count("results", results.len(), MAX_RESULTS)?;
+    check_meanings(spec, results.len())?;
     ensure(RESULT_BITS.contains(&spec.bits), "result.bits", || {
         format!(
             "{} to {}, not {}",
@@ -259,7 +343,7 @@ fn check_result(file: &ProgramFile, results: &[Interval]) -> Result<(), ProgramE
     for (index, &(low, high)) in results.iter().enumerate() {
         ensure(-half <= low && high < half, "result", || {
             format!(
-                "score {index} lies in {low}..={high}, outside of the {step_bits} bits that carry it"
+                "result {index} lies in {low}..={high}, outside of the {step_bits} bits that carry it"
             )
         })?;
     }
@@ -280,5 +364,25 @@ fn check_result(file: &ProgramFile, results: &[Interval]) -> Result<(), ProgramE
                 "one label per score".into()
             })
         }
+        Some(Decide::Index { labels }) => count("labels", labels.len(), MAX_RESULTS),
     }
+}
+
+/// Each result is part of just one score.
+fn check_meanings(spec: &ResultSpec, results: usize) -> Result<(), ProgramError> {
+    let mut met = vec![false; results];
+    for &result in spec.scores.iter().flat_map(|score| &score.results) {
+        let place = met.get_mut(result as usize);
+        let place = place
+            .ok_or_else(|| invalid("result.scores", format!("there is no result {result}")))?;
+        ensure(!std::mem::replace(place, true), "result.scores", || {
+            format!("result {result} is part of two scores, or twice of one")
+        })?;
+    }
+    let all = met.iter().all(|met| *met) && spec.scores.iter().all(|s| !s.results.is_empty());
+    ensure(all, "result.scores", || {
+        format!(
+            "the last round gives {results} results; each is part of a score, and no score is without one"
+        )
+    })
 }

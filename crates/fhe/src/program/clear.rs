@@ -25,17 +25,16 @@ impl Program {
             let Some(lookup) = &round.lookup else {
                 continue;
             };
-            values = values
-                .iter()
-                .zip(&lookup.uses)
-                .map(|(&at, &table)| {
-                    lookup
-                        .tables
-                        .get(table as usize)?
-                        .get(usize::try_from(at).ok()?)
-                        .copied()
-                })
-                .collect::<Option<_>>()?;
+            let read = |(sum, shift): (u32, u32)| {
+                let entry = lookup.entry_at(*values.get(sum as usize)?);
+                let table = lookup
+                    .tables
+                    .get(*lookup.uses.get(sum as usize)? as usize)?;
+                table
+                    .get(usize::try_from(entry).ok()? + shift as usize)
+                    .copied()
+            };
+            values = lookup.reads().map(read).collect::<Option<_>>()?;
         }
         Some(values)
     }

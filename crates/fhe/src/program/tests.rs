@@ -11,12 +11,18 @@ fn trees() -> ProgramFile {
         params: ParamSet::Bootstrap,
         columns: vec!["a".into(), "b".into()],
         inputs: vec![above(0, 0.5), above(0, 1.5), above(1, 0.0)],
+        text: None,
+        about: BTreeMap::new(),
         input_step_bits: 3,
+        input_bits: 64,
         rounds: vec![
             Round {
                 sums: vec![sum(&[(0, 1), (1, 2)], 0), sum(&[(0, 1), (2, 2)], 0)],
                 lookup: Some(Lookup {
                     bits: 2,
+                    fraction_bits: 0,
+                    precision: Precision::Exact,
+                    reads: vec![],
                     step_bits: 20,
                     tables: vec![vec![1, -2, 3, 4000], vec![-5000, 6, 7, 8]],
                     uses: vec![0, 1],
@@ -32,9 +38,11 @@ fn trees() -> ProgramFile {
             precision: Precision::Rounded,
             scores: vec![ScoreMeaning {
                 name: "score".into(),
+                results: vec![0],
                 scale: 0.001,
                 offset: 0.0,
             }],
+            link: Link::Identity,
             decide: Some(Decide::Threshold {
                 at: 0.0,
                 below: "no".into(),
@@ -53,6 +61,7 @@ fn linear(weight: i64, step_bits: u32) -> ProgramFile {
             min: -128,
             max: 127,
         },
+        missing: None,
     };
     ProgramFile {
         params: ParamSet::Linear,
@@ -76,6 +85,7 @@ fn above(column: usize, edge: f64) -> Input {
     Input {
         column,
         encode: Encode::Above(edge),
+        missing: None,
     }
 }
 
@@ -101,7 +111,7 @@ fn a_sound_program_is_taken_and_evaluates() {
     assert_eq!(program.evaluate_clear(&[1, 1]), None);
     assert_eq!(program.evaluate_clear(&[9, 9, 9]), None);
     assert!(!program.is_linear());
-    assert!(program.noise().rounds[0] <= -128.0);
+    assert!(program.noise().rounds[0].log2_p_fail <= -128.0);
     assert!(program.noise().score_error[0] > 0.0);
 
     let program = Program::new(linear(100, 18)).unwrap();
@@ -130,6 +140,9 @@ fn a_program_that_is_too_noisy_is_refused_with_its_round() {
     let mut file = trees();
     let lookup = |bits: u32, step_bits| Lookup {
         bits,
+        fraction_bits: 0,
+        precision: Precision::Exact,
+        reads: vec![],
         step_bits,
         tables: vec![(0..1 << bits).map(|i| i & 1).collect()],
         uses: vec![0, 0],
@@ -160,6 +173,111 @@ fn an_exact_result_that_rounding_would_spoil_is_refused() {
     assert!(matches!(error, ProgramError::TooNoisy { .. }), "{error}");
 }
 
+/// A sum of two scaled inputs, rounded into a table of 64 entries.
+fn activation(bias: i64) -> ProgramFile {
+    let linear = linear(100, 7 + 10);
+    ProgramFile {
+        params: ParamSet::Bootstrap,
+        rounds: vec![Round {
+            sums: vec![sum(&[(0, 100), (1, 100)], bias)],
+            lookup: Some(Lookup {
+                bits: 6,
+                fraction_bits: 10,
+                precision: Precision::Rounded,
+                step_bits: 12,
+                tables: vec![(0..64).map(|i| (i - 32).max(0) * 10).collect()],
+                uses: vec![0],
+                reads: vec![],
+            }),
+        }],
+        result: ResultSpec {
+            bits: 20,
+            precision: Precision::Rounded,
+            ..linear.result
+        },
+        ..linear
+    }
+}
+
+#[test]
+fn a_rounded_lookup_keeps_away_from_the_padding_bit() {
+    // -25600..=25400 lies in 0..65536 with thousands to spare on both sides.
+    let program = Program::new(activation(32 << 10)).unwrap();
+    let round = program.noise().rounds[0];
+    assert_eq!(round.precision, Precision::Rounded);
+    assert!(
+        round.log2_p_fail <= -128.0 && round.sigmas > 13.0,
+        "{round:?}"
+    );
+    assert!(
+        round.sd_entries > 0.1 && round.sd_entries < 0.2,
+        "{round:?}"
+    );
+    // 100 · 100 above the middle: 10000 / 1024 rounds to 10 entries.
+    assert_eq!(program.evaluate_clear(&[50, 50]), Some(vec![100]));
+    assert_eq!(program.evaluate_clear(&[-50, -50]), Some(vec![0]));
+    assert!(program.noise().score_error[0] > 0.0);
+    // The least sum is 1000 units from the first entry: inside, but noise might carry it into the padding bit.
+    let error = Program::new(activation(25600 + 1000)).unwrap_err();
+    assert!(matches!(error, ProgramError::TooNoisy { .. }), "{error}");
+    check_refused(activation(25600 - 1000), "padding bit");
+}
+
+#[test]
+fn one_bootstrap_can_be_read_in_several_places() {
+    let mut file = trees();
+    file.rounds[0].sums[0].terms = vec![(0, 1)];
+    let lookup = file.rounds[0].lookup.as_mut().unwrap();
+    lookup.reads = vec![(0, 0), (0, 2), (1, 0)];
+    file.rounds[1].sums[0].terms = vec![(0, 1), (1, 10), (2, 1)];
+    let program = Program::new(file.clone()).unwrap();
+    assert_eq!(program.bootstraps_per_row(), 2);
+    // -2 and ten times 4000 of the first table, 6 of the second, and the bias.
+    assert_eq!(
+        program.evaluate_clear(&[1, 0, 0]),
+        Some(vec![-2 + 40_000 + 6 + 7])
+    );
+    let reads = |reads: &[(u32, u32)]| {
+        let mut file = file.clone();
+        file.rounds[0].lookup.as_mut().unwrap().reads = reads.to_vec();
+        file
+    };
+    check_refused(reads(&[(0, 0), (0, 3), (1, 0)]), "leaves its table");
+    check_refused(reads(&[(0, 0), (2, 0), (1, 0)]), "no sum 2");
+}
+
+#[test]
+fn what_stands_for_a_missing_value_is_an_input_like_others() {
+    let mut file = trees();
+    file.inputs[0].missing = Some(1);
+    let public = crate::PublicProgram::from(&Program::new(file.clone()).unwrap());
+    assert_eq!(public.encode(0, &[0.0, 1.0]).unwrap(), [0, 0, 1]);
+    let error = public.encode(0, &[f64::NAN, 1.0]).unwrap_err();
+    assert!(error.to_string().contains("`a`"), "{error}");
+    file.inputs[1].missing = Some(0);
+    let public = crate::PublicProgram::from(&Program::new(file.clone()).unwrap());
+    assert_eq!(public.encode(0, &[f64::NAN, 1.0]).unwrap(), [1, 0, 1]);
+    file.inputs[1].missing = Some(2);
+    check_refused(file, "missing");
+}
+
+#[test]
+fn a_score_may_be_the_sum_of_several_results() {
+    let mut file = trees();
+    file.rounds[1].sums = vec![sum(&[(0, 1)], 0), sum(&[(1, 1)], 7)];
+    file.result.scores[0].results = vec![1, 0];
+    let program = Program::new(file.clone()).unwrap();
+    let public = crate::PublicProgram::from(&program);
+    let scores = public.clear_scores(&program.evaluate_clear(&[1, 1, 0]).unwrap());
+    assert_eq!(scores[0].integer, 4000.0 + 6.0 + 7.0);
+    file.result.scores[0].results = vec![1];
+    check_refused(file.clone(), "part of a score");
+    file.result.scores[0].results = vec![1, 1];
+    check_refused(file.clone(), "twice");
+    file.result.scores[0].results = vec![1, 0, 2];
+    check_refused(file, "no result 2");
+}
+
 #[test]
 fn hostile_files_are_refused_with_the_place() {
     let with = |change: fn(&mut ProgramFile)| {
@@ -179,6 +297,7 @@ fn hostile_files_are_refused_with_the_place() {
     check_refused(with(|f| f.rounds.clear()), "rounds");
     check_refused(with(|f| f.params = ParamSet::Linear), "params");
     check_refused(with(|f| f.input_step_bits = 64), "input_step_bits");
+    check_refused(with(|f| f.input_bits = 7), "input_bits");
     check_refused(with(|f| f.rounds[0].sums[0].terms[0].0 = 3), "no input 3");
     check_refused(with(|f| f.rounds[0].sums[0].terms[1].0 = 0), "rise");
     check_refused(
