@@ -9,6 +9,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("crates/http-cache", &["edge-types"]),
     ("crates/policy-host", &["edge-types"]),
     ("crates/fhe", &["edge-types"]),
+    ("crates/models", &[]),
     ("crates/transport", &["edge-types"]),
     ("crates/sync-wire", &["edge-types"]),
     ("crates/outbox", &["edge-types", "sync-wire"]),
@@ -60,6 +61,7 @@ const OURS: &[&str] = &[
     "veilgate",
     "guest-sdk",
     "wasm32-toolchain",
+    "models",
 ];
 
 pub fn check(root: &Path, faults: &mut Vec<String>) -> Result<(), String> {
