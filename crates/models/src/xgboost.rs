@@ -141,7 +141,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model, ModelError> {
             gbtree,
             weight_drop,
         } => Body::Trees(forest(gbtree.model, Some(weight_drop), base)?),
-        Booster::Gblinear { model } => Body::Linear(linear(&model.weights, feature_count, base)?),
+        // XGBoost's linear predictor adds the first base score to every class, whatever the others are (3.2).
+        Booster::Gblinear { model } => Body::Linear(linear(&model.weights, feature_count, vec![base[0]; scores])?),
     };
     let model = Model {
         source: FORMAT,
@@ -194,7 +195,7 @@ fn meaning(objective: &str, scores: usize) -> Result<(Output, fn(f64) -> f64), M
     let two = |link| Output::binary("0".to_owned(), "1".to_owned(), link, 0.0);
     match objective {
         "binary:logistic" if scores == 1 => Ok((two(Link::Logistic), logit)),
-        "binary:logitraw" if scores == 1 => Ok((two(Link::Identity), logit)),
+        "binary:logitraw" if scores == 1 => Ok((two(Link::Identity), same)),
         // Several targets: each a yes or no of its own.
         "binary:logistic" | "reg:logistic" => Ok((Output::values(scores, Link::Logistic), logit)),
         "multi:softprob" | "multi:softmax" => Ok((
