@@ -140,7 +140,10 @@ def write(name, ending, content, x, raw, out, labels):
 def write_onnx(name, model, x, out=None, label=None, second=False, double=False, named=False, implied=False):
     """`out` and `label` are the places of those outputs; `second`: two columns, of which the second counts."""
     model.producer_version = ""
-    # Sizes the file would have anyway, in an order that does not change.
+    # skl2onnx takes them from a set, whose order changes from run to run.
+    opsets = sorted({(o.domain, o.version) for o in model.opset_import})
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(*o) for o in opsets)
     content = model.SerializeToString(deterministic=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

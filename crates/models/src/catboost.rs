@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::bounded;
 use crate::build::{self, Draft, finite};
 use crate::edge;
 use crate::error::{ModelError, within};
@@ -17,7 +18,15 @@ struct File {
     features_info: Features,
     #[serde(default)]
     model_info: Info,
+    #[serde(
+        default,
+        deserialize_with = "bounded::some_list::<_, _, { limits::TREES_MAX }>"
+    )]
     oblivious_trees: Option<Vec<Symmetric>>,
+    #[serde(
+        default,
+        deserialize_with = "bounded::some_list::<_, _, { limits::TREES_MAX }>"
+    )]
     trees: Option<Vec<Nested>>,
     /// Scale, then bias: a number, or one a score.
     scale_and_bias: Option<(f64, OneOrMany)>,
@@ -25,7 +34,10 @@ struct File {
 
 #[derive(Deserialize)]
 struct Features {
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<_, _, { limits::FEATURES_MAX }>"
+    )]
     float_features: Vec<Float>,
     #[serde(default)]
     categorical_features: Vec<serde::de::IgnoredAny>,
@@ -55,7 +67,10 @@ struct Info {
 
 #[derive(Deserialize)]
 struct Classes {
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<_, _, { limits::SCORES_MAX }>"
+    )]
     class_names: Vec<serde_json::Value>,
 }
 
@@ -81,6 +96,7 @@ enum OneOrMany {
 struct Symmetric {
     leaf_values: Vec<f64>,
     /// Absent or null where the tree is one leaf.
+    #[serde(default)]
     splits: Option<Vec<Split>>,
 }
 
@@ -112,8 +128,7 @@ struct Reader {
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Model, ModelError> {
-    let file: File =
-        serde_json::from_slice(bytes).map_err(|error| FORMAT.damaged(error.to_string()))?;
+    let file: File = serde_json::from_slice(bytes).map_err(json_error)?;
     let (features, missing_above) = features(&file.features_info)?;
     let (scale, bias) = match file.scale_and_bias {
         None => (1.0, OneOrMany::Many(Vec::new())),
@@ -163,6 +178,18 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model, ModelError> {
     };
     model.check()?;
     Ok(model)
+}
+
+/// Nested trees are the one thing in this format that is ever so deep.
+fn json_error(error: serde_json::Error) -> ModelError {
+    let what = error.to_string();
+    if what.contains("recursion limit") {
+        return FORMAT.unsupported(
+            "trees that are nested more than 100 deep",
+            "train with a smaller depth, or with grow_policy=\"SymmetricTree\"",
+        );
+    }
+    FORMAT.damaged(what)
 }
 
 /// Names, and for each float feature whether NaN passes.

@@ -34,7 +34,7 @@ impl Model {
             Decide::None => Ok(()),
             Decide::Threshold { at, below, above } => {
                 finite("the threshold of its decision", *at)?;
-                names_are_short("label", &[below.clone(), above.clone()])?;
+                names_differ("label", &[below.clone(), above.clone()])?;
                 if scores != 1 {
                     return Err(invalid(format!(
                         "it decides by a threshold on one score and has {scores}"
@@ -43,7 +43,7 @@ impl Model {
                 Ok(())
             }
             Decide::Greatest { labels } => {
-                names_are_short("label", labels)?;
+                names_differ("label", labels)?;
                 if labels.len() != scores {
                     return Err(invalid(format!(
                         "it has {} labels for {scores} scores",

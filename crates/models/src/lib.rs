@@ -3,6 +3,7 @@
 //! Nothing here knows of encryption. Every file is taken to be hostile: limits have names (`limits.rs`), nothing panics,
 //! nothing recurses as deep as the input says, and no memory is taken for a size that was only declared.
 
+mod bounded;
 mod build;
 mod catboost;
 mod check;

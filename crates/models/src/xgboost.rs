@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::bounded;
 use crate::build::{self, Draft, finite};
 use crate::edge;
 use crate::error::{ModelError, within};
@@ -17,7 +18,10 @@ struct File {
 
 #[derive(Deserialize)]
 struct Learner {
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "bounded::list::<_, _, { limits::FEATURES_MAX }>"
+    )]
     feature_names: Vec<String>,
     gradient_booster: Booster,
     learner_model_param: Params,
@@ -61,7 +65,9 @@ struct Inner {
 
 #[derive(Deserialize)]
 struct Forest {
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::TREES_MAX }>")]
     tree_info: Vec<i64>,
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::TREES_MAX }>")]
     trees: Vec<RawTree>,
 }
 
@@ -142,7 +148,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Model, ModelError> {
             weight_drop,
         } => Body::Trees(forest(gbtree.model, Some(weight_drop), base)?),
         // XGBoost's linear predictor adds the first base score to every class, whatever the others are (3.2).
-        Booster::Gblinear { model } => Body::Linear(linear(&model.weights, feature_count, vec![base[0]; scores])?),
+        Booster::Gblinear { model } => Body::Linear(linear(
+            &model.weights,
+            feature_count,
+            vec![base[0]; scores],
+        )?),
     };
     let model = Model {
         source: FORMAT,
@@ -188,10 +198,12 @@ fn base_scores(text: &str, scores: usize) -> Result<Vec<f64>, ModelError> {
     }
 }
 
+type ToMargin = fn(f64) -> f64;
+
 /// What the scores mean, and how base_score (which is given as a prediction) becomes a raw score.
-fn meaning(objective: &str, scores: usize) -> Result<(Output, fn(f64) -> f64), ModelError> {
-    let logit: fn(f64) -> f64 = |p| (p / (1.0 - p)).ln();
-    let same: fn(f64) -> f64 = |s| s;
+fn meaning(objective: &str, scores: usize) -> Result<(Output, ToMargin), ModelError> {
+    let logit: ToMargin = |p| (p / (1.0 - p)).ln();
+    let same: ToMargin = |s| s;
     let two = |link| Output::binary("0".to_owned(), "1".to_owned(), link, 0.0);
     match objective {
         "binary:logistic" if scores == 1 => Ok((two(Link::Logistic), logit)),

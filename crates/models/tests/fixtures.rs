@@ -36,7 +36,13 @@ fn rows(model: &Path) -> Vec<Row> {
         head.iter()
             .zip(cells)
             .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(_, cell)| if cell.is_empty() { f64::NAN } else { cell.parse().unwrap() })
+            .map(|(_, cell)| {
+                if cell.is_empty() {
+                    f64::NAN
+                } else {
+                    cell.parse().unwrap()
+                }
+            })
             .collect()
     };
     lines
@@ -64,7 +70,11 @@ fn tolerance(model: &Model, name: &str) -> f64 {
 }
 
 fn close(got: &[f64], expected: &[f64], tolerance: f64, place: &str) {
-    assert_eq!(got.len(), expected.len(), "{place}: {got:?} for {expected:?}");
+    assert_eq!(
+        got.len(),
+        expected.len(),
+        "{place}: {got:?} for {expected:?}"
+    );
     for (got, expected) in got.iter().zip(expected) {
         assert!(
             (got - expected).abs() <= tolerance * expected.abs().max(1.0),
@@ -87,10 +97,18 @@ fn check(path: &Path) {
         if !row.raw.is_empty() {
             close(&scores, &row.raw, tolerance, &place);
         }
-        close(&model.linked(&scores), &row.out, tolerance, &format!("{place}, linked"));
+        close(
+            &model.linked(&scores),
+            &row.out,
+            tolerance,
+            &format!("{place}, linked"),
+        );
         assert_eq!(model.label(&scores).unwrap_or(""), row.label, "{place}");
         // A client that rounds its inputs to f32 first takes the same path, where the library itself rounds.
-        if model.source != SourceFormat::LightgbmText && name != "onnx-tree-double" && matches!(model.body, models::Body::Trees(_)) {
+        if model.source != SourceFormat::LightgbmText
+            && name != "onnx-tree-double"
+            && matches!(model.body, models::Body::Trees(_))
+        {
             let rounded: Vec<_> = row.x.iter().map(|x| f64::from(*x as f32)).collect();
             assert_eq!(model.scores(&rounded), scores, "{place}");
         }
@@ -104,7 +122,12 @@ fn every_fixture_gives_what_its_library_gives() {
         .iter()
         .filter(|path| std::panic::catch_unwind(|| check(path)).is_err())
         .collect();
-    assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), files.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {}: {failed:#?}",
+        failed.len(),
+        files.len()
+    );
 }
 
 #[test]
@@ -122,7 +145,10 @@ fn every_kind_is_there() {
         assert!(read.iter().any(|model| model.source == source), "{source}");
     }
     for link in [Link::Identity, Link::Logistic, Link::Softmax, Link::Exp] {
-        assert!(read.iter().any(|model| model.output.link == link), "{link:?}");
+        assert!(
+            read.iter().any(|model| model.output.link == link),
+            "{link:?}"
+        );
     }
 }
 

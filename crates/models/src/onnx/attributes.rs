@@ -3,6 +3,7 @@
 use super::proto::NodeProto;
 use super::tensor::Tensor;
 use crate::error::ModelError;
+use crate::limits;
 use crate::model::SourceFormat;
 
 pub(super) const FORMAT: SourceFormat = SourceFormat::Onnx;
@@ -74,7 +75,8 @@ impl<'a> Attributes<'a> {
             .texts(texts)
             .iter()
             .map(|text| String::from_utf8_lossy(text).into_owned());
-        numbered.chain(named).collect()
+        // One more than is allowed is enough to be refused.
+        numbered.chain(named).take(limits::SCORES_MAX + 1).collect()
     }
 
     /// The link that `post_transform` names.

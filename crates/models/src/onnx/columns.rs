@@ -14,10 +14,10 @@ use crate::limits;
 /// Operations on one column. Pipelines have two or three.
 const STEPS_MAX: usize = 8;
 
+pub(super) type NamedRows = (String, Rows);
+
 /// The inputs of a graph as columns, and the names of all features.
-pub(super) fn inputs(
-    infos: &[&ValueInfo],
-) -> Result<(Vec<(String, Rows)>, Vec<String>), ModelError> {
+pub(super) fn inputs(infos: &[&ValueInfo]) -> Result<(Vec<NamedRows>, Vec<String>), ModelError> {
     let mut names = Vec::new();
     let mut all = Vec::new();
     for info in infos {

@@ -220,7 +220,7 @@ impl Units {
             count: self.width(),
             link,
             view: View::Plain,
-            labels: Vec::new(),
+            labels: Rc::default(),
         }
     }
 }

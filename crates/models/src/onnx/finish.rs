@@ -6,14 +6,14 @@ use super::attributes::FORMAT;
 use super::dense::fold;
 use super::graph::Walk;
 use super::proto::GraphProto;
-use super::value::{Draft, Scores, Value, View};
+use super::value::{Draft, Labels, Scores, Value, View};
 use crate::build;
 use crate::error::ModelError;
 use crate::model::{Activation, Body, Linear, Link, Mlp, Model, Output, SourceFormat};
 
 pub(super) fn model(graph: &GraphProto, walk: Walk) -> Result<Model, ModelError> {
     let mut scores: Option<Scores> = None;
-    let mut labelled: Option<(Scores, Vec<String>)> = None;
+    let mut labelled: Option<(Scores, Labels)> = None;
     for output in &graph.output {
         match walk.value(&output.name)? {
             Value::Scores(found) => keep_one(&mut scores, found)?,
@@ -21,7 +21,7 @@ pub(super) fn model(graph: &GraphProto, walk: Walk) -> Result<Model, ModelError>
             Value::Label(found, labels) => labelled = Some((found, labels)),
             Value::Place(found) => {
                 let labels = build::numbered_labels(if found.count == 1 { 2 } else { found.count });
-                labelled = Some((found, labels));
+                labelled = Some((found, labels.into()));
             }
             other => {
                 return Err(FORMAT.unsupported(
@@ -51,7 +51,7 @@ pub(super) fn model(graph: &GraphProto, walk: Walk) -> Result<Model, ModelError>
         (None, Some((scores, labels))) => (scores, labels),
         (None, None) => return Err(FORMAT.damaged("its graph has no outputs")),
     };
-    let output = output(&scores, labels)?;
+    let output = output(&scores, &labels)?;
     let body = body(&scores.body, walk.features.len())?;
     Ok(Model {
         source: SourceFormat::Onnx,
@@ -81,20 +81,20 @@ fn two_models() -> ModelError {
 }
 
 /// The labels of scores that no operator turned into a label: those of a network that ends in probabilities are numbered.
-fn implied_labels(scores: &Scores) -> Vec<String> {
+fn implied_labels(scores: &Scores) -> Labels {
     if !scores.labels.is_empty() {
-        return scores.labels.clone();
+        return Rc::clone(&scores.labels);
     }
     match (scores.link, scores.count, scores.view) {
         (Link::Softmax | Link::LogisticShare, count, _) if count > 1 => {
-            build::numbered_labels(count)
+            build::numbered_labels(count).into()
         }
-        (Link::Logistic, 1, _) | (_, 1, View::Pair { .. }) => build::numbered_labels(2),
-        _ => Vec::new(),
+        (Link::Logistic, 1, _) | (_, 1, View::Pair { .. }) => build::numbered_labels(2).into(),
+        _ => Rc::default(),
     }
 }
 
-fn output(scores: &Scores, labels: Vec<String>) -> Result<Output, ModelError> {
+fn output(scores: &Scores, labels: &[String]) -> Result<Output, ModelError> {
     let link = scores.link;
     let at = match scores.view {
         View::Pair { at } => at,
@@ -104,7 +104,7 @@ fn output(scores: &Scores, labels: Vec<String>) -> Result<Output, ModelError> {
         return Ok(Output::values(scores.count, link));
     }
     if scores.count == 1
-        && let [below, above] = &labels[..]
+        && let [below, above] = labels
     {
         return Ok(Output::binary(below.clone(), above.clone(), link, at));
     }
@@ -115,7 +115,7 @@ fn output(scores: &Scores, labels: Vec<String>) -> Result<Output, ModelError> {
             scores.count
         )));
     }
-    Ok(Output::classes(labels, link))
+    Ok(Output::classes(labels.to_vec(), link))
 }
 
 fn body(draft: &Rc<Draft>, features: usize) -> Result<Body, ModelError> {

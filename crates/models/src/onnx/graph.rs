@@ -83,7 +83,12 @@ impl Walk {
 
     fn spend(&mut self, value: &Value) -> Result<(), ModelError> {
         self.copied += match value {
-            Value::Rows(rows) => rows.columns.len(),
+            // A column, and a step of it, are larger than a number.
+            Value::Rows(rows) => rows
+                .columns
+                .iter()
+                .map(|column| 8 * (1 + column.steps.len()))
+                .sum(),
             Value::Units(units) => units
                 .layers
                 .last()
@@ -106,7 +111,7 @@ impl Walk {
             .map(|name| self.value(name))
             .collect::<Result<Vec<_>, _>>()?;
         if let Some(classified) = classify(attributes, &inputs, id)? {
-            let label = Value::Label(classified.clone(), classified.labels.clone());
+            let label = Value::Label(classified.clone(), Rc::clone(&classified.labels));
             let outputs = [label, Value::Scores(classified)];
             for (name, value) in node.output.iter().zip(outputs) {
                 self.define(name, value)?;
@@ -330,7 +335,12 @@ fn flatten(attributes: Attributes<'_>, value: &Value) -> Result<Value, ModelErro
 /// A shape that leaves each row a row.
 fn reshape(value: &Value, shape: &Tensor) -> Result<Value, ModelError> {
     let width = match value {
-        Value::Rows(rows) => rows.columns.len(),
+        // A column, and a step of it, are larger than a number.
+        Value::Rows(rows) => rows
+            .columns
+            .iter()
+            .map(|column| 8 * (1 + column.steps.len()))
+            .sum(),
         Value::Units(units) => units.width(),
         Value::Scores(scores) if matches!(scores.view, View::Plain) => scores.count,
         Value::Scores(_) | Value::Mirror(..) => 2,
@@ -517,6 +527,7 @@ fn concat(attributes: Attributes<'_>, inputs: &[Value]) -> Result<Value, ModelEr
 }
 
 fn label(labels: &Tensor, scores: &Scores) -> Result<Value, ModelError> {
+    within("labels", labels.elements(), limits::SCORES_MAX)?;
     let labels = labels
         .labels()
         .ok_or_else(|| FORMAT.damaged("its class labels are neither integers nor texts"))?;
@@ -531,5 +542,5 @@ fn label(labels: &Tensor, scores: &Scores) -> Result<Value, ModelError> {
             labels.len()
         )));
     }
-    Ok(Value::Label(scores.clone(), labels))
+    Ok(Value::Label(scores.clone(), labels.into()))
 }

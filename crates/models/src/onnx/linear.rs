@@ -56,7 +56,7 @@ pub(super) fn regressor(
         count: targets,
         link: attributes.link()?,
         view: View::Plain,
-        labels: Vec::new(),
+        labels: Rc::default(),
     })
 }
 
@@ -99,7 +99,7 @@ pub(super) fn classifier(
         count,
         link,
         view,
-        labels,
+        labels: labels.into(),
     })
 }
 

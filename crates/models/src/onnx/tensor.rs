@@ -52,6 +52,10 @@ impl Tensor {
         Ok(Self { dims, data })
     }
 
+    pub fn elements(&self) -> usize {
+        self.data.len()
+    }
+
     pub fn floats(&self) -> Option<Vec<f64>> {
         match &self.data {
             Data::Floats(values) => Some(values.clone()),

@@ -288,7 +288,7 @@ pub(super) fn regressor(
         count: targets,
         link: attributes.link()?,
         view: View::Plain,
-        labels: Vec::new(),
+        labels: Rc::default(),
     })
 }
 
@@ -336,7 +336,7 @@ pub(super) fn classifier(
         count,
         link,
         view,
-        labels,
+        labels: labels.into(),
     })
 }
 
@@ -387,7 +387,7 @@ pub(super) fn ensemble_v5(
         count: targets,
         link,
         view: View::Plain,
-        labels: Vec::new(),
+        labels: Rc::default(),
     })
 }
 

@@ -6,6 +6,9 @@ use super::tensor::Tensor;
 use crate::edge;
 use crate::model::{Layer, Link, Trees};
 
+/// Shared: a value may be passed on by very many operators.
+pub(super) type Labels = Rc<[String]>;
+
 #[derive(Clone)]
 pub(super) enum Value {
     Constant(Rc<Tensor>),
@@ -20,7 +23,7 @@ pub(super) enum Value {
     /// The place of the greatest of them.
     Place(Scores),
     /// A label a score; of a pair, two.
-    Label(Scores, Vec<String>),
+    Label(Scores, Labels),
 }
 
 impl Value {
@@ -151,7 +154,7 @@ pub(super) struct Scores {
     pub link: Link,
     pub view: View,
     /// Of a classifier.
-    pub labels: Vec<String>,
+    pub labels: Labels,
 }
 
 #[derive(Clone, Copy, PartialEq)]
