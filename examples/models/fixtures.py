@@ -184,8 +184,12 @@ def sklearn_model(name, model, data, classes=0, double=False, zipmap=True):
     made = to_onnx(model, x[:1].astype(kind), options=None if zipmap or not classes else {"zipmap": False})
     if double:  # declared as double, which the operator does not give
         made.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
-    scaled = any(n.op_type == "Scaler" for n in made.graph.node)
-    rows = rows_of(x, [] if scaled else ensemble_thresholds(made))
+    thresholds = ensemble_thresholds(made)
+    for node in made.graph.node:
+        if node.op_type == "Scaler":  # back to where the input is on the threshold, or next to it
+            by = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            thresholds = [(f, t / by["scale"][f] + by["offset"][f]) for f, t in thresholds]
+    rows = rows_of(x, thresholds)
     if classes:
         write_onnx(name, made, rows, out=1, label=0, second=classes == 2, double=double)
     else:

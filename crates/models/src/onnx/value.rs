@@ -172,3 +172,46 @@ pub(super) enum Draft {
     },
     Trees(Trees),
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The edge of a scaled column is where f32 arithmetic itself passes the threshold.
+        #[test]
+        fn the_edge_of_a_scaled_column_is_exact(
+            offset in -100_f32..100.0,
+            scale in prop_oneof![0.001_f32..50.0, -50_f32..-0.001],
+            divide in any::<bool>(),
+            t in -20_f32..20.0,
+            or_equal in any::<bool>(),
+            near in -3_i64..4,
+            far in -1e4_f64..1e4,
+        ) {
+            let stretch = if divide { Step::Divide } else { Step::Scale };
+            let column = Column {
+                feature: 0,
+                steps: vec![
+                    Step::Round,
+                    Step::Shift(f64::from(-offset)),
+                    Step::Round,
+                    stretch(f64::from(scale)),
+                    Step::Round,
+                ],
+            };
+            let library = |x: f64| {
+                let shifted = x as f32 - offset;
+                let value = if divide { shifted / scale } else { shifted * scale };
+                if or_equal { value >= t } else { value > t }
+            };
+            let (above, falls) = column.edge(f64::from(t), or_equal);
+            prop_assert_eq!(falls, scale < 0.0);
+            for x in [f64::from_bits(above.to_bits().wrapping_add_signed(near)), far] {
+                prop_assert_eq!(library(x), (x > above) != falls, "{}", x);
+            }
+        }
+    }
+}
