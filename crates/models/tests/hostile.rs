@@ -558,6 +558,21 @@ fn onnx_graphs_that_lie_are_refused() {
         &onnx(&[node("Identity", &["x"], "y", &[])], 2),
         &["the output y, which is the input"],
     );
+    let regression = || {
+        node(
+            "LinearRegressor",
+            &["x"],
+            "s",
+            &[attribute("coefficients", floats(&[1.0, 2.0]))],
+        )
+    };
+    let greatest = node("ArgMax", &["s"], "y", &[attribute("axis", int(3, 1))]);
+    says(&onnx(&[regression(), greatest], 2), &["ArgMax on scores"]);
+    let two = [regression(), node("Identity", &["s"], "y", &[])];
+    assert_eq!(
+        read_bytes(&onnx(&two, 2)).unwrap().scores(&[3.0, 4.0]),
+        [11.0]
+    );
     let probit = attribute("post_transform", field(4, b"PROBIT"));
     says(
         &onnx(

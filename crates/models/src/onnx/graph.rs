@@ -198,7 +198,12 @@ impl Walk {
             ("ArgMax", [value]) => {
                 along_columns(attributes, 0)?;
                 match value {
-                    Value::Scores(scores) => Ok(Value::Place(scores.clone())),
+                    // Of one column the greatest is always the first.
+                    Value::Scores(scores)
+                        if scores.count > 1 || matches!(scores.view, View::Pair { .. }) =>
+                    {
+                        Ok(Value::Place(scores.clone()))
+                    }
                     Value::Units(units) if units.width() > 1 => Ok(Value::Place(units.finish()?)),
                     _ => Err(misplaced(name, inputs)),
                 }
