@@ -1,229 +1,154 @@
 #!/usr/bin/env python3
-"""Trains the two models of this folder and writes them as Veilgate programs.
+"""Trains the models of this folder, as their users would, and writes them as their libraries do.
 
     python3 -m venv venv && venv/bin/pip install -r requirements.txt && venv/bin/python train.py
 
-Writes, beside itself:
-    breast-cancer-linear.json   logistic regression: one integer sum, no bootstrap
-    breast-cancer-trees.json    12 oblivious trees of depth 4 (CatBoost): one lookup per tree, all in one round
-    breast-cancer-test.csv      the held-out rows, which neither model has seen, with their label
+Writes into trained/:
+    breast-cancer-linear.onnx    logistic regression behind a scaler (scikit-learn)
+    breast-cancer-tree.onnx      one decision tree of depth 4 (scikit-learn)
+    breast-cancer-forest.onnx    a random forest of 20 trees of depth 4 (scikit-learn)
+    breast-cancer-boosted.json   50 boosted trees of depth 3 (XGBoost)
+    breast-cancer-trees.json     12 oblivious trees of depth 4 (CatBoost)
+    breast-cancer-mlp.onnx       a network 30-16-1 (scikit-learn)
+    digits-mlp.onnx              a network 64-32-10, made aware of quantisation (see qat.py)
+    flows-boosted.json           30 boosted trees on network flows (XGBoost; see flows.py for where they come from)
+and, for each data set, NAME-train.csv (for calibration) and beside this file NAME-test.csv (held out), with a label column.
 
-and prints what quantisation cost. The program format is described in docs/specs/fhe-program.md; what each part means
-is said where it is made. The same rows, models and files come out of every run (fixed seeds, one thread).
+`compile.sh` makes the programs of them. The same files come out of every run (fixed seeds, one thread).
 """
 
 import csv
 import json
 import os
-import tempfile
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
+import onnx
+import xgboost
 from catboost import CatBoostClassifier
-from sklearn.datasets import load_breast_cancer
+from skl2onnx import to_onnx
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+import flows
+import qat
 
 HERE = Path(__file__).resolve().parent
+TRAINED = HERE / "trained"
 SEED = 7
-FORMAT = "veilgate-program/2"
-SOURCE = (
-    "Trained by examples/models/train.py on the Breast Cancer Wisconsin (Diagnostic) data set "
-    "(Wolberg, Mangasarian, Street and Street, 1993; UCI Machine Learning Repository, doi:10.24432/C5DW2B, CC BY 4.0)."
-)
-
-# The linear model. Inputs and weights are integers of so many bits, sign included.
-INPUT_BITS = 10
-WEIGHT_BITS = 10
-# Inputs beyond so many standard deviations are held at the edge.
-CLIP = 8.0
-# Words of a result are rounded to so many bits: enough that this rounding never changes the decoded integer.
-LINEAR_RESULT_BITS = 32
-
-# The trees. 4 levels make a table of 16 entries: what one lookup of the parameter set reads.
-TREES = 12
-DEPTH = 4
-# Leaves count in units of 2^-32 of the torus, far below the noise of a bootstrap: their quantisation costs nothing.
-LEAF_STEP_BITS = 32
-# Share of the torus that the sum of all trees may use.
-FILL = 0.98
-TREES_RESULT_BITS = 20
 
 
-def linear_program(names, x, y):
-    """Logistic regression: its score's sign is the label, so the logistic function is not needed."""
-    scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=0.5, max_iter=10_000, random_state=SEED).fit(scaler.transform(x), y)
-    most = 2 ** (INPUT_BITS - 1) - 1
-    # One unit of the encoded input, in standard deviations.
-    unit = CLIP / most
-    weights = model.coef_[0]
-    weight_unit = np.abs(weights).max() / (2 ** (WEIGHT_BITS - 1) - 1)
-    integers = np.rint(weights / weight_unit).astype(int)
-    scale = float(unit * weight_unit)
-    bias = int(round(model.intercept_[0] / scale))
-    reach = int(np.abs(integers).sum() * most + abs(bias))
-    # The result needs room for -reach..reach.
-    step_bits = reach.bit_length() + 1
-    program = {
-        "format": FORMAT,
-        "name": "breast-cancer-linear",
-        "version": 1,
-        "description": "Logistic regression on 30 measurements. " + SOURCE,
-        "params": "linear-2048-128",
-        "columns": names,
-        "inputs": [
-            {
-                "column": i,
-                "encode": {
-                    "scaled": {
-                        "offset": float(scaler.mean_[i]),
-                        "step": float(scaler.scale_[i] * unit),
-                        "min": -most,
-                        "max": most,
-                    }
-                },
-            }
-            for i in range(len(names))
-        ],
-        "input_step_bits": step_bits,
-        "input_bits": 44,
-        "rounds": [
-            {"sums": [{"terms": [[i, int(w)] for i, w in enumerate(integers) if w != 0], "bias": bias}]}
-        ],
-        "result": {
-            "bits": LINEAR_RESULT_BITS,
-            "precision": "exact",
-            "scores": [{"name": "log-odds of benign", "results": [0], "scale": scale, "offset": 0.0}],
-            "decide": {"threshold": {"at": 0.0, "below": "malignant", "above": "benign"}},
-        },
-    }
-    return program, lambda rows: model.predict(scaler.transform(rows))
+def write_csv(path, names, rows, labels):
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*names, "label"])
+        for row, label in zip(rows, labels):
+            writer.writerow([*(repr(float(v)) for v in row), label])
 
 
-def trees_program(names, x, y):
-    """Oblivious trees: every level of a tree asks one question of all its nodes, so that a leaf's number is just the
-    answers read as bits. The client sends the answers to all questions of all trees (it knows the edges, not which
-    tree asks what); a tree is then one sum of weighted bits and one table."""
-    model = CatBoostClassifier(
-        iterations=TREES,
-        depth=DEPTH,
-        learning_rate=0.5,
-        random_seed=SEED,
-        thread_count=1,
-        verbose=False,
-        allow_writing_files=False,
-    ).fit(x, y)
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.json")
-        model.save_model(path, format="json")
-        exported = json.loads(Path(path).read_text())
-    trees = exported["oblivious_trees"]
-    tree_scale, (bias,) = exported["scale_and_bias"]
-
-    questions = sorted({(s["float_feature_index"], s["border"]) for t in trees for s in t["splits"]})
-    number = {question: i for i, question in enumerate(questions)}
-
-    leaves = [np.array(t["leaf_values"]) * tree_scale for t in trees]
-    # Each table is centred, which halves what the sum can reach; the middles go into the last round's bias.
-    middles = [(v.max() + v.min()) / 2 for v in leaves]
-    reach = sum(np.abs(v - m).max() for v, m in zip(leaves, middles)) + abs(sum(middles) + bias)
-    scale = float(reach / (2 ** (LEAF_STEP_BITS - 1) * FILL))
-    sums, tables = [], []
-    for tree, values, middle in zip(trees, leaves, middles):
-        weights = {}
-        for level, split in enumerate(tree["splits"]):
-            at = number[(split["float_feature_index"], split["border"])]
-            weights[at] = weights.get(at, 0) + 2**level
-        # A tree shallower than DEPTH uses the first entries of its table.
-        padded = list(values) + [values[-1]] * (2**DEPTH - len(values))
-        sums.append({"terms": [[i, w] for i, w in sorted(weights.items())], "bias": 0})
-        tables.append([int(round((v - middle) / scale)) for v in padded])
-    program = {
-        "format": FORMAT,
-        "name": "breast-cancer-trees",
-        "version": 1,
-        "description": f"{len(trees)} oblivious trees of depth {DEPTH} on 30 measurements. " + SOURCE,
-        "params": "tfhe-2_2-ks32-128",
-        "columns": names,
-        "inputs": [{"column": f, "encode": {"above": float(edge)}} for f, edge in questions],
-        # Four bits and the padding bit.
-        "input_step_bits": DEPTH + 1,
-        "input_bits": 20,
-        "rounds": [
-            {
-                "sums": sums,
-                "lookup": {
-                    "bits": DEPTH,
-                    "precision": "exact",
-                    "step_bits": LEAF_STEP_BITS,
-                    "tables": tables,
-                    "uses": list(range(len(tables))),
-                },
-            },
-            {
-                "sums": [
-                    {
-                        "terms": [[i, 1] for i in range(len(tables))],
-                        "bias": int(round((sum(middles) + bias) / scale)),
-                    }
-                ]
-            },
-        ],
-        "result": {
-            "bits": TREES_RESULT_BITS,
-            "precision": "rounded",
-            "scores": [{"name": "log-odds of benign", "results": [0], "scale": scale, "offset": 0.0}],
-            "decide": {"threshold": {"at": 0.0, "below": "malignant", "above": "benign"}},
-        },
-    }
-    return program, lambda rows: model.predict(rows).astype(int)
+def write_onnx(name, model, sample):
+    exported = to_onnx(model, sample[:1].astype(np.float32), options={"zipmap": False}, target_opset=15)
+    exported.producer_version = ""
+    onnx.save(exported, TRAINED / f"{name}.onnx")
 
 
-def evaluate(program, row):
-    """The program in the clear, as the Rust side has it: the score's integer."""
-    values = []
-    for item in program["inputs"]:
-        x = row[item["column"]]
-        if "above" in item["encode"]:
-            values.append(int(x > item["encode"]["above"]))
-        else:
-            e = item["encode"]["scaled"]
-            values.append(int(min(max(np.rint((x - e["offset"]) / e["step"]), e["min"]), e["max"])))
-    for step in program["rounds"]:
-        values = [sum(w * values[i] for i, w in s["terms"]) + s["bias"] for s in step["sums"]]
-        if "lookup" in step:
-            lookup = step["lookup"]
-            values = [lookup["tables"][t][v] for v, t in zip(values, lookup["uses"])]
-    return values[0]
+def report(name, model, x, y):
+    print(f"{name}: accuracy {np.mean(np.asarray(model.predict(x)).ravel() == y):.4f} on {len(y)} held-out rows")
 
 
-def main():
+def breast_cancer():
     data = load_breast_cancer()
-    names = [str(name) for name in data.feature_names]
+    names = [str(n) for n in data.feature_names]
+    labels = data.target_names[data.target]
+    x, x_test, y, y_test = train_test_split(
+        data.data, labels, test_size=0.3, random_state=SEED, stratify=data.target
+    )
+    write_csv(TRAINED / "breast-cancer-train.csv", names, x, y)
+    write_csv(HERE / "breast-cancer-test.csv", names, x_test, y_test)
+
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.5, max_iter=10_000, random_state=SEED)).fit(x, y)
+    tree = DecisionTreeClassifier(max_depth=4, random_state=SEED).fit(x, y)
+    forest = RandomForestClassifier(n_estimators=20, max_depth=4, random_state=SEED).fit(x, y)
+    mlp = make_pipeline(
+        StandardScaler(), MLPClassifier((16,), alpha=1e-2, max_iter=2000, random_state=SEED)
+    ).fit(x, y)
+    for name, model in [("linear", linear), ("tree", tree), ("forest", forest), ("mlp", mlp)]:
+        report(f"breast-cancer-{name}", model, x_test, y_test)
+        write_onnx(f"breast-cancer-{name}", model, x)
+    print(f"  the tree has {tree.tree_.n_leaves} leaves; the forest {sum(t.tree_.n_leaves for t in forest)}")
+
+    boosted = xgboost.XGBClassifier(
+        n_estimators=50, max_depth=3, learning_rate=0.3, n_jobs=1, random_state=SEED, tree_method="exact"
+    )
+    boosted.fit(x, (y == "malignant").astype(int), verbose=False)
+    print(f"breast-cancer-boosted: accuracy {np.mean((boosted.predict(x_test) == 1) == (y_test == 'malignant')):.4f}")
+    boosted.get_booster().feature_names = names
+    boosted.get_booster().save_model(TRAINED / "breast-cancer-boosted.json")
+
+    oblivious = CatBoostClassifier(
+        iterations=12, depth=4, learning_rate=0.5, random_seed=SEED, thread_count=1, verbose=False,
+        allow_writing_files=False,
+    ).fit(x, y, verbose=False)
+    report("breast-cancer-trees", oblivious, x_test, y_test)
+    oblivious.save_model(str(TRAINED / "breast-cancer-trees.json"), format="json")
+    tidy_catboost(TRAINED / "breast-cancer-trees.json", names)
+
+
+def tidy_catboost(path, names):
+    """Times and identifiers of the run would make every run's file another one."""
+    model = json.loads(path.read_text())
+    for key in ("train_finish_time", "model_guid", "catboost_version_info"):
+        model["model_info"].pop(key, None)
+    for feature, name in zip(model["features_info"]["float_features"], names):
+        feature["feature_name"] = name
+    path.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
+
+
+def digits():
+    data = load_digits()
+    names = [f"pixel_{i // 8}_{i % 8}" for i in range(64)]
     x, x_test, y, y_test = train_test_split(
         data.data, data.target, test_size=0.3, random_state=SEED, stratify=data.target
     )
-    with open(HERE / "breast-cancer-test.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*names, "label"])
-        for row, label in zip(x_test, y_test):
-            writer.writerow([*(repr(float(v)) for v in row), data.target_names[label]])
-    print(f"{len(x)} rows to learn from, {len(x_test)} held out")
-    for make in (linear_program, trees_program):
-        program, predict = make(names, x, y)
-        (HERE / f"{program['name']}.json").write_text(json.dumps(program, indent=1) + "\n")
-        clear = predict(x_test)
-        scores = np.array([evaluate(program, row) for row in x_test])
-        quantised = (scores > 0).astype(int)
-        closest = np.abs(scores).min() * program["result"]["scores"][0]["scale"]
-        print(
-            f"{program['name']}: accuracy {np.mean(clear == y_test):.4f} as trained, "
-            f"{np.mean(quantised == y_test):.4f} quantised, {np.sum(clear != quantised)} labels differ; "
-            f"the score closest to the threshold is {closest:.4f} away from it"
-        )
+    write_csv(TRAINED / "digits-train.csv", names, x, y)
+    write_csv(HERE / "digits-test.csv", names, x_test, y_test)
+    float_model = MLPClassifier((32,), alpha=1e-2, max_iter=1000, random_state=SEED).fit(x / 16, y)
+    report("digits-mlp, as trained", float_model, x_test / 16, y_test)
+    network = qat.Network.of(float_model, input_scale=1 / 16).tune(x, y, seed=SEED)
+    print(f"digits-mlp, aware of quantisation: accuracy {np.mean(network.predict(x_test) == y_test):.4f}")
+    exported = network.onnx(labels=[int(c) for c in float_model.classes_])
+    onnx.save(exported, TRAINED / "digits-mlp.onnx")
+
+
+def network_flows():
+    names, x, y = flows.make(4000, seed=SEED)
+    x, x_test, y, y_test = train_test_split(x, y, test_size=0.5, random_state=SEED, stratify=y)
+    write_csv(TRAINED / "flows-train.csv", names, x[:1000], y[:1000])
+    write_csv(HERE / "flows-test.csv", names, x_test, y_test)
+    boosted = xgboost.XGBClassifier(
+        n_estimators=30, max_depth=3, learning_rate=0.3, n_jobs=1, random_state=SEED, tree_method="exact"
+    )
+    boosted.fit(x, (y == "attack").astype(int), verbose=False)
+    predicted = boosted.predict(x_test) == 1
+    attack = y_test == "attack"
+    print(
+        f"flows-boosted: accuracy {np.mean(predicted == attack):.4f}, "
+        f"false positives {np.mean(predicted[~attack]):.4f}, found {np.mean(predicted[attack]):.4f}"
+    )
+    boosted.get_booster().feature_names = names
+    boosted.get_booster().save_model(TRAINED / "flows-boosted.json")
 
 
 if __name__ == "__main__":
-    main()
+    TRAINED.mkdir(exist_ok=True)
+    breast_cancer()
+    digits()
+    network_flows()
