@@ -8,6 +8,7 @@ pub mod backend;
 pub mod cpu;
 pub mod direct;
 mod engine;
+pub mod probe;
 mod ring;
 #[cfg(test)]
 mod testing;
