@@ -1,7 +1,8 @@
-//! The `cpu` backend: tfhe-rs's arithmetic on all cores. The definition of correct.
+//! The `cpu` backend: on all cores, by the best vectors that the processor has. The definition of correct.
 //!
-//! What it does beyond calling tfhe-rs ciphertext by ciphertext: a keyswitch streams its 30 MB key once for a block of
-//! ciphertexts, and a bootstrap key is streamed once for a few of them, grouped by key, whatever requests they are of.
+//! A keyswitch streams its 30 MB key once for a block of ciphertexts, and a bootstrap its 60 MB, grouped by key, whatever
+//! requests they are of. Keyswitches are word for word those of tfhe-rs; bootstraps are the same algorithm with a
+//! Fourier transform of our own, so that they differ by its rounding, which the noise formulas count.
 
 use std::sync::Arc;
 
@@ -12,10 +13,13 @@ use rayon::prelude::*;
 use crate::backend::*;
 
 mod bootstrap;
+mod fourier;
 mod hide;
 mod key;
 mod keyswitch;
 mod linear;
+mod rotation;
+mod simd;
 
 pub use key::CpuKey;
 
@@ -88,7 +92,7 @@ impl Backend for CpuBackend {
     type Key = CpuKey;
 
     fn name(&self) -> String {
-        format!("cpu, {} threads", self.threads())
+        format!("cpu ({}), {} threads", simd::kind(), self.threads())
     }
 
     fn expand_for(&self, key: &EvaluationKey, needed: ParamSet) -> Result<CpuKey, KernelError> {

@@ -129,14 +129,13 @@ fn bootstrap_is_that_of_tfhe_and_its_noise_is_as_predicted() {
     let small = fixture.backend.keyswitch(&fixture.keys, &batch).unwrap();
     let of_block = |block: Vec<usize>| -> Vec<f64> {
         let list = bootstrap::rotate(key, &small, &block, &[&table], &[0; 64]);
-        let turned = tfhe::core_crypto::prelude::ContiguousEntityContainer::iter(&list);
-        let pairs = block.iter().zip(turned);
+        let pairs = block.iter().zip(&list);
         pairs
             .flat_map(|(&index, ring)| {
                 let switched = bootstrap::Switched::new(small.ciphertext(index));
                 let turn = fixture.clients[0].switched_phase(&switched);
                 ring_errors(
-                    &fixture.clients[0].ring_phases(ring.as_ref()),
+                    &fixture.clients[0].ring_phases(&[ring.mask(), ring.body()].concat()),
                     &table,
                     turn as usize,
                 )
