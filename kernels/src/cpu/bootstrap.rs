@@ -90,7 +90,7 @@ pub(super) fn rotate(
 }
 
 /// One coefficient as a large ciphertext: the mask a_i, a_{i-1}, …, a_0, -a_{N-1}, …, and the body b_i.
-fn extract(accumulator: &Accumulator, coefficient: usize, target: &mut [u64]) {
+pub(super) fn extract(accumulator: &Accumulator, coefficient: usize, target: &mut [u64]) {
     let (mask, body) = target.split_at_mut(POLYNOMIAL_SIZE);
     let (head, tail) = mask.split_at_mut(coefficient + 1);
     let (direct, wrapped) = accumulator.mask().split_at(coefficient + 1);

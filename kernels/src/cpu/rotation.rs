@@ -50,6 +50,11 @@ impl Accumulator {
     pub fn body(&self) -> &[u64] {
         &self.rings[1][..POLYNOMIAL_SIZE]
     }
+
+    #[cfg(test)]
+    pub fn words_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.rings.iter_mut().flatten()
+    }
 }
 
 /// For one row of a transform: for each of its vectors, what mask and body of the difference are multiplied with for
@@ -160,13 +165,19 @@ struct Scratch {
     difference: [Spectrum; 2],
 }
 
+impl Scratch {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            difference: [[[Points::default(); 8]; ROWS]; 2],
+        })
+    }
+}
+
 impl Work for Rotate<'_> {
     type Output = ();
 
     fn with<S: Simd>(self, simd: S) {
-        let mut scratch = Box::new(Scratch {
-            difference: [[[Points::default(); 8]; ROWS]; 2],
-        });
+        let mut scratch = Scratch::new();
         let roots = &**ROOTS;
         for bit in 0..SMALL_DIMENSION {
             let key = &self.key.bits[bit];
@@ -312,3 +323,6 @@ fn product<S: Simd>(simd: S, a: Complex<S>, b: Complex<S>, p: &Points, q: &Point
     let im = simd.mul_add(b.im, q.re, im);
     Complex { re, im }
 }
+
+#[cfg(test)]
+mod tests;

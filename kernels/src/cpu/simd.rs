@@ -97,3 +97,23 @@ pub(super) fn kind() -> &'static str {
     }
     dispatch(Kind)
 }
+
+/// By every kind that this processor has.
+#[cfg(test)]
+pub(super) fn every_kind<W: Work>(work: impl Fn() -> W) -> Vec<(&'static str, W::Output)> {
+    let mut out = vec![(Portable.name(), work().with(Portable))];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            out.push((simd.name(), work().with(simd)));
+        }
+        if let Some(simd) = pulp::x86::V4::try_new() {
+            out.push((simd.name(), work().with(simd)));
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if let Some(simd) = pulp::aarch64::Neon::try_new() {
+        out.push((simd.name(), work().with(simd)));
+    }
+    out
+}
