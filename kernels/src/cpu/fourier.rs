@@ -246,16 +246,16 @@ fn transpose<S: Simd>(simd: S, x: &mut [Complex<S>; 8]) {
     }
 }
 
-/// The first four splits. `load` gives the vector of numbers 8·i to 8·i + 7.
+/// The first four splits. `load` gives, of a column (0 to 7), each row's vector: numbers 64·row + 8·column and on.
 #[inline(always)]
-pub(super) fn forward_rows<S: Simd>(
+pub(super) fn forward_rows<S: Simd, L: Fn(usize) -> Complex<S>>(
     simd: S,
     roots: &Roots,
     out: &mut Spectrum,
-    load: impl Fn(usize) -> Complex<S>,
+    mut load: impl FnMut(usize) -> L,
 ) {
     for column in 0..8 {
-        let at = |row: usize| load(8 * row + column);
+        let at = load(column);
         let mut x = [
             at(0),
             at(8),
@@ -317,13 +317,13 @@ pub(super) fn inverse_row<S: Simd>(
     }
 }
 
-/// Undoes `forward_rows`, and multiplies by 16. `store` gets the vector of numbers 8·i to 8·i + 7.
+/// Undoes `forward_rows`, and multiplies by 16. `store` gets row, column and vector, columns one after another.
 #[inline(always)]
 pub(super) fn inverse_rows<S: Simd>(
     simd: S,
     roots: &Roots,
     spectrum: &Spectrum,
-    mut store: impl FnMut(usize, Complex<S>),
+    mut store: impl FnMut(usize, usize, Complex<S>),
 ) {
     for column in 0..8 {
         let at = |row: usize| Complex::load(simd, &spectrum[row][column]);
@@ -335,8 +335,8 @@ pub(super) fn inverse_rows<S: Simd>(
         for row in 0..8 {
             let mut pair = [left[row], right[row]];
             merge(simd, &mut pair, 0, 1, first);
-            store(8 * row + column, pair[0]);
-            store(8 * (row + 8) + column, pair[1]);
+            store(row, column, pair[0]);
+            store(row + 8, column, pair[1]);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! product with the key and the way back; the last merges and the sum. The row of the key for one bit (64 KB) passes
 //! once for all accumulators of the block, and the next one is fetched meanwhile.
 
-use std::ops::Range;
+use std::slice::Chunks;
 
 use fhe::params::{PBS_BASE_LOG, PBS_LEVELS, POLYNOMIAL_SIZE, SMALL_DIMENSION};
 
@@ -121,7 +121,11 @@ fn forward<S: Simd>(simd: S, coefficient: impl Fn(usize) -> f64) -> Spectrum {
                 roots,
                 &mut out,
                 #[inline(always)]
-                |vector| Complex::load(simd, &numbers[vector]),
+                |column| {
+                    let numbers = &numbers;
+                    #[inline(always)]
+                    move |row: usize| Complex::load(simd, &numbers[8 * row + column])
+                },
             );
             for (index, row) in out.iter_mut().enumerate() {
                 let values = forward_row(simd, roots.row(index), row);
@@ -141,20 +145,22 @@ pub(super) struct Rotate<'a> {
     pub accumulators: &'a mut [Accumulator],
 }
 
-/// What each ciphertext of a block fetches of the key for the next bit: its part of every row.
-struct Ahead<'a> {
-    key: &'a [KeyRow; ROWS],
-    part: Range<usize>,
-}
+/// What one step fetches of the key for the next bit, bit by bit as it goes: all at once, it would wait for memory.
+struct Ahead<'a>(Chunks<'a, Points>);
 
-/// Of one row of the key.
-const POINTS: usize = 8 * 4;
+impl<'a> Ahead<'a> {
+    /// The part of ciphertext `index` of `count`, who share the work.
+    fn new(key: &'a [KeyRow; ROWS], index: usize, count: usize) -> Self {
+        let points = key.as_flattened().as_flattened().as_flattened();
+        let part = points.len() * index / count..points.len() * (index + 1) / count;
+        // Eight columns of two polynomials on the way in and out, and the rows between.
+        let places = 16 + ROWS + 16;
+        Self(points[part].chunks(points.len().div_ceil(count * places)))
+    }
 
-impl Ahead<'_> {
     #[inline(always)]
-    fn fetch<S: Simd>(&self, simd: S, row: usize) {
-        let points = self.key[row].as_flattened().as_flattened();
-        for points in &points[self.part.clone()] {
+    fn fetch<S: Simd>(&mut self, simd: S) {
+        for points in self.0.next().unwrap_or_default() {
             simd.prefetch(&points.re);
             simd.prefetch(&points.im);
         }
@@ -187,11 +193,16 @@ impl Work for Rotate<'_> {
                 let turn = usize::from(self.turns[index][bit]);
                 // A turn by nothing changes nothing.
                 if turn != 0 {
-                    let ahead = Ahead {
-                        key: next,
-                        part: POINTS * index / count..POINTS * (index + 1) / count,
-                    };
-                    step(simd, roots, key, &ahead, turn, accumulator, &mut scratch);
+                    let mut ahead = Ahead::new(next, index, count);
+                    step(
+                        simd,
+                        roots,
+                        key,
+                        &mut ahead,
+                        turn,
+                        accumulator,
+                        &mut scratch,
+                    );
                 }
             }
         }
@@ -204,7 +215,7 @@ fn step<S: Simd>(
     simd: S,
     roots: &Roots,
     key: &[KeyRow; ROWS],
-    ahead: &Ahead<'_>,
+    ahead: &mut Ahead<'_>,
     turn: usize,
     accumulator: &mut Accumulator,
     scratch: &mut Scratch,
@@ -218,15 +229,20 @@ fn step<S: Simd>(
                     roots,
                     spectrum,
                     #[inline(always)]
-                    |vector| Complex {
-                        re: digits(simd, ring, turn, 8 * vector),
-                        im: digits(simd, ring, turn, 8 * vector + POLYNOMIAL_SIZE / 2),
+                    |column| {
+                        ahead.fetch(simd);
+                        let turned = Turned::new(ring, turn, 8 * column);
+                        #[inline(always)]
+                        move |row: usize| Complex {
+                            re: turned.digits(simd, row),
+                            im: turned.digits(simd, row + ROWS),
+                        }
                     },
                 );
             }
             let [mask, body] = &mut scratch.difference;
             for row in 0..ROWS {
-                ahead.fetch(simd, row);
+                ahead.fetch(simd);
                 multiply(
                     simd,
                     roots.row(row),
@@ -241,9 +257,13 @@ fn step<S: Simd>(
                     roots,
                     spectrum,
                     #[inline(always)]
-                    |vector, value| {
-                        add_turns(simd, ring, 8 * vector, value.re);
-                        add_turns(simd, ring, 8 * vector + POLYNOMIAL_SIZE / 2, value.im);
+                    |row, column, value| {
+                        if row == 0 {
+                            ahead.fetch(simd);
+                        }
+                        let at = 64 * row + 8 * column;
+                        add_turns(simd, ring, at, value.re);
+                        add_turns(simd, ring, at + POLYNOMIAL_SIZE / 2, value.im);
                     },
                 );
                 for at in 0..8 {
@@ -264,21 +284,78 @@ const DROPPED: u64 = 64 - PBS_BASE_LOG as u64;
 /// As bits, the floats from 2^52 on are the integers from this on.
 const INTEGERS: u64 = 0x433 << 52;
 
-/// Eight digits, from coefficient `at` on, of (X^turn - 1)·ring: the nearest multiples of 2^41, in units of it.
-#[inline(always)]
-fn digits<S: Simd>(simd: S, ring: &Ring, turn: usize, at: usize) -> S::F {
-    let from = (at + 2 * POLYNOMIAL_SIZE - turn) % (2 * POLYNOMIAL_SIZE);
-    let negate = (from / POLYNOMIAL_SIZE) as u64;
-    let turned = simd.load_words(eight(ring, from % POLYNOMIAL_SIZE));
-    let here = simd.load_words(eight(ring, at));
+/// Every 64th coefficient, and the seven that follow it, of (X^turn - 1)·ring.
+struct Turned<'a> {
+    ring: &'a Ring,
+    /// Of the first of them.
+    at: usize,
+    /// The coefficients that are turned to there: 64·`block` + `low` and on, in the ring and then in its negation.
+    block: usize,
+    low: usize,
+    signs: &'a [Sign; BLOCKS],
+}
+
+/// In a ring.
+const BLOCKS: usize = POLYNOMIAL_SIZE / 64;
+
+/// What turns a word x into ±x, and prepares it for rounding: x ^ flip + offset.
+#[derive(Clone, Copy)]
+struct Sign {
+    flip: u64,
+    offset: u64,
+}
+
+/// Of every 64 coefficients of ring, negated ring and ring again. In memory, where it is as good as an operand.
+static SIGNS: [Sign; 3 * BLOCKS] = {
     // -x is !x + 1. Half a digit rounds; half of all makes the digit positive, until it is a float.
-    let turned = simd.xor_words(turned, simd.splat_word(negate.wrapping_neg()));
-    let offset = simd.splat_word(negate + (1 << (DROPPED - 1)) + (1 << 63));
-    let difference = simd.add_words(simd.sub_words(turned, here), offset);
-    let digit = simd.shift_right::<DROPPED>(difference);
-    let float = simd.floats_of(simd.or_words(digit, simd.splat_word(INTEGERS)));
-    let offset = (1u64 << 52) + (1 << (PBS_BASE_LOG - 1));
-    simd.sub(float, simd.splat(offset as f64))
+    const OFFSET: u64 = (1 << (DROPPED - 1)) + (1 << 63);
+    let as_is = Sign {
+        flip: 0,
+        offset: OFFSET,
+    };
+    let negated = Sign {
+        flip: u64::MAX,
+        offset: OFFSET + 1,
+    };
+    let mut signs = [as_is; 3 * BLOCKS];
+    let mut at = BLOCKS;
+    while at < 2 * BLOCKS {
+        signs[at] = negated;
+        at += 1;
+    }
+    signs
+};
+
+impl<'a> Turned<'a> {
+    #[inline(always)]
+    fn new(ring: &'a Ring, turn: usize, at: usize) -> Self {
+        let from = (at + 2 * POLYNOMIAL_SIZE - turn) % (2 * POLYNOMIAL_SIZE);
+        Self {
+            ring,
+            at,
+            block: from / 64,
+            low: from % 64,
+            signs: SIGNS[from / 64..]
+                .first_chunk()
+                .expect("two blocks at most are before"),
+        }
+    }
+
+    /// Eight digits: the multiples of 2^41 that are nearest to the coefficients, in units of it.
+    #[inline(always)]
+    fn digits<S: Simd>(&self, simd: S, block: usize) -> S::F {
+        let from = 64 * ((self.block + block) % BLOCKS) + self.low;
+        let turned = simd.load_words(eight(self.ring, from));
+        let here = simd.load_words(eight(self.ring, 64 * block + self.at));
+        let Sign { flip, offset } = self.signs[block];
+        let turned = simd.xor_words(turned, simd.splat_word(flip));
+        let difference = simd.sub_words(turned, here);
+        let difference = simd.add_words(difference, simd.splat_word(offset));
+        let digit = simd.shift_right::<DROPPED>(difference);
+        let float = simd.floats_of(simd.or_words(digit, simd.splat_word(INTEGERS)));
+        let offset = (1u64 << 52) + (1 << (PBS_BASE_LOG - 1));
+        simd.sub(float, simd.splat(offset as f64))
+    }
 }
 
 /// Adds eight numbers of turns of the torus to the coefficients from `at` on.

@@ -70,15 +70,12 @@ impl Work for OneStep<'_> {
         let mut accumulator = Accumulator::new(self.before[1], 0);
         accumulator.rings[0] = Accumulator::new(self.before[0], 0).rings[1];
         let mut scratch = Scratch::new();
-        let ahead = Ahead {
-            key: &key,
-            part: 0..POINTS,
-        };
+        let mut ahead = Ahead::new(&key, 0, 1);
         step(
             simd,
             &ROOTS,
             &key,
-            &ahead,
+            &mut ahead,
             self.turn,
             &mut accumulator,
             &mut scratch,
