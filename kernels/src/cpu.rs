@@ -43,11 +43,12 @@ impl CpuBackend {
         self.pool.current_num_threads()
     }
 
-    /// Batches of one key, at most `most` long, and short enough that every thread has one.
+    /// Batches of one key, at most `most` long, and so many of about one length that every thread has as many.
     fn blocks(&self, keys: &[u32], most: usize) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_by_key(|&index| keys[index]);
-        let each = keys.len().div_ceil(self.threads()).clamp(1, most);
+        let rounds = keys.len().div_ceil(self.threads() * most).max(1);
+        let each = keys.len().div_ceil(self.threads() * rounds).max(1);
         let groups = order.chunk_by(|&a, &b| keys[a] == keys[b]);
         groups
             .flat_map(|group| group.chunks(each))

@@ -247,6 +247,10 @@ fn transpose<S: Simd>(simd: S, x: &mut [Complex<S>; 8]) {
 }
 
 /// The first four splits. `load` gives, of a column (0 to 7), each row's vector: numbers 64·row + 8·column and on.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "a column is the second index, not the first"
+)]
 #[inline(always)]
 pub(super) fn forward_rows<S: Simd, L: Fn(usize) -> Complex<S>>(
     simd: S,
@@ -318,6 +322,10 @@ pub(super) fn inverse_row<S: Simd>(
 }
 
 /// Undoes `forward_rows`, and multiplies by 16. `store` gets row, column and vector, columns one after another.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "a column is the second index, not the first"
+)]
 #[inline(always)]
 pub(super) fn inverse_rows<S: Simd>(
     simd: S,

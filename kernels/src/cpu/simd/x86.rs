@@ -7,6 +7,8 @@ use pulp::x86::{V3, V4};
 
 use super::{Eight, Simd};
 
+// No closures here: one that is not inlined is compiled without this kind's instructions, and each becomes a call.
+
 impl Simd for V4 {
     type F = __m512d;
     type U = __m512i;
@@ -72,45 +74,25 @@ impl Simd for V4 {
     }
     #[inline(always)]
     fn transpose(self, rows: [Self::F; 8]) -> [Self::F; 8] {
-        let f = self.avx512f;
+        let [a, b, c, d, e, f, g, h] = rows;
         // Pairs of lanes, then pairs of pairs within halves, then the halves.
-        let low = |a: usize| f._mm512_unpacklo_pd(rows[a], rows[a + 1]);
-        let high = |a: usize| f._mm512_unpackhi_pd(rows[a], rows[a + 1]);
-        let pairs = [
-            low(0),
-            high(0),
-            low(2),
-            high(2),
-            low(4),
-            high(4),
-            low(6),
-            high(6),
+        let (ab, cd, ef, gh) = (
+            pairs(self, a, b),
+            pairs(self, c, d),
+            pairs(self, e, f),
+            pairs(self, g, h),
+        );
+        let (low, high) = (quarters(self, ab[0], cd[0]), quarters(self, ef[0], gh[0]));
+        let [[r0, r4], [r2, r6]] = [
+            quarters(self, low[0], high[0]),
+            quarters(self, low[1], high[1]),
         ];
-        let even = |a: usize, b: usize| f._mm512_shuffle_f64x2::<0b10_00_10_00>(pairs[a], pairs[b]);
-        let odd = |a: usize, b: usize| f._mm512_shuffle_f64x2::<0b11_01_11_01>(pairs[a], pairs[b]);
-        // Lanes (0, 4) or (2, 6) of four rows each, and the same of the odd lanes.
-        let quads = [
-            even(0, 2),
-            even(1, 3),
-            odd(0, 2),
-            odd(1, 3),
-            even(4, 6),
-            even(5, 7),
-            odd(4, 6),
-            odd(5, 7),
+        let (low, high) = (quarters(self, ab[1], cd[1]), quarters(self, ef[1], gh[1]));
+        let [[r1, r5], [r3, r7]] = [
+            quarters(self, low[0], high[0]),
+            quarters(self, low[1], high[1]),
         ];
-        let first = |a: usize| f._mm512_shuffle_f64x2::<0b10_00_10_00>(quads[a], quads[a + 4]);
-        let second = |a: usize| f._mm512_shuffle_f64x2::<0b11_01_11_01>(quads[a], quads[a + 4]);
-        [
-            first(0),
-            first(1),
-            first(2),
-            first(3),
-            second(0),
-            second(1),
-            second(2),
-            second(3),
-        ]
+        [r0, r1, r2, r3, r4, r5, r6, r7]
     }
     #[inline(always)]
     fn add_words(self, a: Self::U, b: Self::U) -> Self::U {
@@ -150,6 +132,24 @@ impl Simd for V4 {
     fn prefetch(self, line: &Eight) {
         prefetch(line);
     }
+}
+
+/// The even lanes of two rows in turns, and the odd ones.
+#[inline(always)]
+fn pairs(simd: V4, a: __m512d, b: __m512d) -> [__m512d; 2] {
+    [
+        simd.avx512f._mm512_unpacklo_pd(a, b),
+        simd.avx512f._mm512_unpackhi_pd(a, b),
+    ]
+}
+
+/// The even quarters of both, and the odd ones.
+#[inline(always)]
+fn quarters(simd: V4, a: __m512d, b: __m512d) -> [__m512d; 2] {
+    [
+        simd.avx512f._mm512_shuffle_f64x2::<0b10_00_10_00>(a, b),
+        simd.avx512f._mm512_shuffle_f64x2::<0b11_01_11_01>(a, b),
+    ]
 }
 
 /// Two registers for eight lanes.
@@ -232,39 +232,31 @@ impl Simd for V3 {
     }
     #[inline(always)]
     fn round(self, a: Self::F) -> Self::F {
-        a.map(|a| self.avx._mm256_round_pd::<0>(a))
+        [
+            self.avx._mm256_round_pd::<0>(a[0]),
+            self.avx._mm256_round_pd::<0>(a[1]),
+        ]
     }
     #[inline(always)]
     fn transpose(self, rows: [Self::F; 8]) -> [Self::F; 8] {
-        let avx = self.avx;
-        // The quarter that begins with row `row` and has the lanes of register `half`.
-        let quarter = |row: usize, half: usize| {
-            let row = |at: usize| rows[row + at][half];
-            let low = [
-                avx._mm256_unpacklo_pd(row(0), row(1)),
-                avx._mm256_unpacklo_pd(row(2), row(3)),
-            ];
-            let high = [
-                avx._mm256_unpackhi_pd(row(0), row(1)),
-                avx._mm256_unpackhi_pd(row(2), row(3)),
-            ];
-            [
-                avx._mm256_permute2f128_pd::<0x20>(low[0], low[1]),
-                avx._mm256_permute2f128_pd::<0x20>(high[0], high[1]),
-                avx._mm256_permute2f128_pd::<0x31>(low[0], low[1]),
-                avx._mm256_permute2f128_pd::<0x31>(high[0], high[1]),
-            ]
-        };
-        let (a, b, c, d) = (quarter(0, 0), quarter(4, 0), quarter(0, 1), quarter(4, 1));
+        let [a, b, c, d, e, f, g, h] = rows;
+        let low = [
+            four(self, [a[0], b[0], c[0], d[0]]),
+            four(self, [e[0], f[0], g[0], h[0]]),
+        ];
+        let high = [
+            four(self, [a[1], b[1], c[1], d[1]]),
+            four(self, [e[1], f[1], g[1], h[1]]),
+        ];
         [
-            [a[0], b[0]],
-            [a[1], b[1]],
-            [a[2], b[2]],
-            [a[3], b[3]],
-            [c[0], d[0]],
-            [c[1], d[1]],
-            [c[2], d[2]],
-            [c[3], d[3]],
+            [low[0][0], low[1][0]],
+            [low[0][1], low[1][1]],
+            [low[0][2], low[1][2]],
+            [low[0][3], low[1][3]],
+            [high[0][0], high[1][0]],
+            [high[0][1], high[1][1]],
+            [high[0][2], high[1][2]],
+            [high[0][3], high[1][3]],
         ]
     }
     #[inline(always)]
@@ -298,25 +290,51 @@ impl Simd for V3 {
     #[inline(always)]
     fn shift_right<const BITS: u64>(self, a: Self::U) -> Self::U {
         let bits: __m128i = cast([BITS, 0]);
-        a.map(|a| self.avx2._mm256_srl_epi64(a, bits))
+        [
+            self.avx2._mm256_srl_epi64(a[0], bits),
+            self.avx2._mm256_srl_epi64(a[1], bits),
+        ]
     }
     #[inline(always)]
     fn shift_left<const BITS: u64>(self, a: Self::U) -> Self::U {
         let bits: __m128i = cast([BITS, 0]);
-        a.map(|a| self.avx2._mm256_sll_epi64(a, bits))
+        [
+            self.avx2._mm256_sll_epi64(a[0], bits),
+            self.avx2._mm256_sll_epi64(a[1], bits),
+        ]
     }
     #[inline(always)]
     fn words_of(self, a: Self::F) -> Self::U {
-        a.map(|a| self.avx._mm256_castpd_si256(a))
+        [
+            self.avx._mm256_castpd_si256(a[0]),
+            self.avx._mm256_castpd_si256(a[1]),
+        ]
     }
     #[inline(always)]
     fn floats_of(self, a: Self::U) -> Self::F {
-        a.map(|a| self.avx._mm256_castsi256_pd(a))
+        [
+            self.avx._mm256_castsi256_pd(a[0]),
+            self.avx._mm256_castsi256_pd(a[1]),
+        ]
     }
     #[inline(always)]
     fn prefetch(self, line: &Eight) {
         prefetch(line);
     }
+}
+
+/// Four rows of four lanes, transposed.
+#[inline(always)]
+fn four(simd: V3, [a, b, c, d]: [__m256d; 4]) -> [__m256d; 4] {
+    let avx = simd.avx;
+    let (even, odd) = (avx._mm256_unpacklo_pd(a, b), avx._mm256_unpackhi_pd(a, b));
+    let (even_2, odd_2) = (avx._mm256_unpacklo_pd(c, d), avx._mm256_unpackhi_pd(c, d));
+    [
+        avx._mm256_permute2f128_pd::<0x20>(even, even_2),
+        avx._mm256_permute2f128_pd::<0x20>(odd, odd_2),
+        avx._mm256_permute2f128_pd::<0x31>(even, even_2),
+        avx._mm256_permute2f128_pd::<0x31>(odd, odd_2),
+    ]
 }
 
 /// Into the second-level cache: what is asked for is more than the first has room for.
