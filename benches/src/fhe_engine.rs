@@ -1,4 +1,5 @@
-//! The FHE engine on all cores: keyswitch + bootstrap against tfhe-rs called directly, and whole programs.
+//! The FHE engine on all cores: keyswitch + bootstrap against tfhe-rs called directly, in both of its ways, and whole
+//! programs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +18,10 @@ use crate::Context;
 use crate::report::Row;
 
 /// Ciphertexts at once in the comparison: what a few requests bring together.
-const BATCHES: [usize; 3] = [1, 16, 64];
-/// Each side gets at least so long at each size, in turns with the other.
+const BATCHES: [usize; 4] = [1, 8, 16, 64];
+/// The most ciphertexts of one of tfhe-rs's own batches: more are no faster.
+const PEER_BATCH: usize = 16;
+/// Each side gets at least so long at each size, in turns with the others.
 const LENGTH: Duration = Duration::from_secs(4);
 /// Rows of one request in the programs' throughput.
 const ROWS: usize = 16;
@@ -56,64 +59,73 @@ fn make_keys(set: ParamSet) -> Result<Keys, Error> {
     })
 }
 
-/// The same ciphertexts through both, in turns; the results are compared before anything is timed.
+/// The same ciphertexts through all, in turns.
 fn bootstraps(
     context: &Context,
     engine: &Engine<CpuBackend>,
     key: &EvaluationKey,
 ) -> Result<Vec<Row>, Error> {
     let direct = Direct::new(key).map_err(of)?;
-    let ours = vec![Arc::new(engine.backend().expand(key).map_err(of)?)];
+    let backend = engine.backend();
+    let ours = vec![Arc::new(backend.expand(key).map_err(of)?)];
     let table = Table::new(&(0..16).collect::<Vec<i64>>(), 8).map_err(of)?;
     let mut rows = Vec::new();
     for size in BATCHES {
-        context.say(&format!(
-            "fhe: keyswitch + bootstrap, {size} at once, against tfhe-rs called directly"
-        ));
+        let what = format!("keyswitch + bootstrap, {size} at once");
+        context.say(&format!("fhe: {what}, against tfhe-rs called directly"));
         let batch = inputs(size);
+        let uses = vec![0; size];
+        let reads = Read::plain(size);
         let through_engine = || -> Result<LweBatch, Error> {
-            let small = engine.backend().keyswitch(&ours, &batch).map_err(of)?;
-            engine
-                .backend()
-                .bootstrap(&ours, &small, &[&table], &vec![0; size], &Read::plain(size))
+            let small = backend.keyswitch(&ours, &batch).map_err(of)?;
+            let tables = [&table];
+            backend
+                .bootstrap(&ours, &small, &tables, &uses, &reads)
                 .map_err(of)
         };
-        let (mut engine_time, mut direct_time, mut turns) = (Duration::ZERO, Duration::ZERO, 0_u32);
-        through_engine()?;
-        direct.keyswitch_bootstrap(&batch, &table);
-        while engine_time.min(direct_time) < LENGTH {
-            let began = Instant::now();
-            through_engine()?;
-            engine_time += began.elapsed();
-            let began = Instant::now();
-            direct.keyswitch_bootstrap(&batch, &table);
-            direct_time += began.elapsed();
-            turns += 1;
-        }
-        let per_second = |time: Duration| (turns as usize * size) as f64 / time.as_secs_f64();
-        let (engine_rate, direct_rate) = (per_second(engine_time), per_second(direct_time));
-        let latency = format!(
-            "{:.1} ms a batch",
-            engine_time.as_secs_f64() * 1e3 / f64::from(turns)
+        let one_by_one = || Ok(direct.keyswitch_bootstrap(&batch, &table));
+        let batched = || Ok(direct.keyswitch_bootstrap_batched(&batch, &table, PEER_BATCH));
+        let [engine_time, direct_time, batched_time] =
+            in_turns([&through_engine, &one_by_one, &batched])?;
+        let rate = |time: Duration| size as f64 / time.as_secs_f64();
+        let row =
+            |who: &str, time| Row::new("fhe", format!("{what}: {who}"), rate(time), "per second");
+        rows.push(row("tfhe-rs", direct_time));
+        rows.push(
+            row("tfhe-rs, batched blind rotation", batched_time)
+                .against(rate(direct_time), "tfhe-rs called directly"),
         );
-        rows.push(Row::new(
-            "fhe",
-            format!("keyswitch + bootstrap, {size} at once: tfhe-rs"),
-            direct_rate,
-            "per second",
-        ));
-        let row = Row::new(
-            "fhe",
-            format!("keyswitch + bootstrap, {size} at once: engine"),
-            engine_rate,
-            "per second",
+        let note = format!(
+            "{:.2} × its batches; {:.1} ms a batch",
+            batched_time.as_secs_f64() / engine_time.as_secs_f64(),
+            engine_time.as_secs_f64() * 1e3
         );
         rows.push(
-            row.against(direct_rate, "tfhe-rs called directly")
-                .note(latency),
+            row("engine", engine_time)
+                .against(rate(direct_time), "tfhe-rs called directly")
+                .note(note),
         );
     }
     Ok(rows)
+}
+
+/// How long one call takes each side on average, when all take turns until each had [`LENGTH`].
+fn in_turns<const SIDES: usize>(
+    sides: [&dyn Fn() -> Result<LweBatch, Error>; SIDES],
+) -> Result<[Duration; SIDES], Error> {
+    let (mut times, mut turns) = ([Duration::ZERO; SIDES], 0_u32);
+    for side in sides {
+        side()?;
+    }
+    while times.iter().any(|&time| time < LENGTH) {
+        for (side, time) in sides.iter().zip(&mut times) {
+            let began = Instant::now();
+            side()?;
+            *time += began.elapsed();
+        }
+        turns += 1;
+    }
+    Ok(times.map(|time| time / turns))
 }
 
 /// Any words are a ciphertext of something; the time does not depend on what.

@@ -1,7 +1,8 @@
-//! The `cpu` backend: tfhe-rs's arithmetic on all cores. The definition of correct.
+//! The `cpu` backend: on all cores, by the best vectors that the processor has. The definition of correct.
 //!
-//! What it does beyond calling tfhe-rs ciphertext by ciphertext: a keyswitch streams its 30 MB key once for a block of
-//! ciphertexts, and a bootstrap key is streamed once for a few of them, grouped by key, whatever requests they are of.
+//! A keyswitch streams its 30 MB key once for a block of ciphertexts, and a bootstrap its 60 MB, grouped by key, whatever
+//! requests they are of. Keyswitches are word for word those of tfhe-rs; bootstraps are the same algorithm with a
+//! Fourier transform of our own, so that they differ by its rounding, which the noise formulas count.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,10 +14,13 @@ use rayon::prelude::*;
 use crate::backend::*;
 
 mod bootstrap;
+mod fourier;
 mod hide;
 mod key;
 mod keyswitch;
 mod linear;
+mod rotation;
+mod simd;
 
 pub use key::CpuKey;
 
@@ -40,11 +44,12 @@ impl CpuBackend {
         self.pool.current_num_threads()
     }
 
-    /// Batches of one key, at most `most` long, and short enough that every thread has one.
+    /// Batches of one key, at most `most` long, and so many of about one length that every thread has as many.
     fn blocks(&self, keys: &[u32], most: usize) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_by_key(|&index| keys[index]);
-        let each = keys.len().div_ceil(self.threads()).clamp(1, most);
+        let rounds = keys.len().div_ceil(self.threads() * most).max(1);
+        let each = keys.len().div_ceil(self.threads() * rounds).max(1);
         let groups = order.chunk_by(|&a, &b| keys[a] == keys[b]);
         groups
             .flat_map(|group| group.chunks(each))
@@ -89,7 +94,7 @@ impl Backend for CpuBackend {
     type Key = CpuKey;
 
     fn name(&self) -> String {
-        format!("cpu, {} threads", self.threads())
+        format!("cpu ({}), {} threads", simd::kind(), self.threads())
     }
 
     fn expand_for(&self, key: &EvaluationKey, needed: ParamSet) -> Result<CpuKey, KernelError> {

@@ -1,4 +1,5 @@
-//! The peer: tfhe-rs called directly, one ciphertext after another on every core, as its own shortint layer does.
+//! The peers: tfhe-rs called directly, one ciphertext after another on every core, as its own shortint layer does, and
+//! by its batched blind rotation.
 //!
 //! It is what the engine is measured against, on the same parameters and in the same run, and the oracle of its tests.
 
@@ -46,6 +47,77 @@ impl Direct {
                 self.bootstrap_one(&small, table, target, buffers);
             });
         out
+    }
+
+    /// The same by tfhe-rs's batched blind rotation: at most `block` ciphertexts for one passage of the key, and as few
+    /// as give every thread some. It has no batched keyswitch.
+    pub fn keyswitch_bootstrap_batched(
+        &self,
+        batch: &LweBatch,
+        table: &Table,
+        block: usize,
+    ) -> LweBatch {
+        let each = batch.len().div_ceil(rayon::current_num_threads());
+        let each = each.clamp(1, block.max(1));
+        let mut out = LweBatch::zeros(batch.keys.clone());
+        out.words
+            .par_chunks_mut(each * LWE_WORDS)
+            .enumerate()
+            .for_each_init(ComputationBuffers::new, |buffers, (index, targets)| {
+                self.bootstrap_block(batch, index * each, table, targets, buffers);
+            });
+        out
+    }
+
+    /// Of the ciphertexts from `first` on, as many as there are targets.
+    fn bootstrap_block(
+        &self,
+        batch: &LweBatch,
+        first: usize,
+        table: &Table,
+        targets: &mut [u64],
+        buffers: &mut ComputationBuffers,
+    ) {
+        let size = PolynomialSize(POLYNOMIAL_SIZE);
+        let modulus = CiphertextModulus::new_native();
+        let count = targets.len() / LWE_WORDS;
+        let switched: Vec<_> = (first..first + count)
+            .map(|index| {
+                let mut small = vec![0u32; SMALL_WORDS];
+                self.keyswitch_one(batch.ciphertext(index), &mut small);
+                let lwe = LweCiphertext::from_container(small, modulus);
+                lwe_ciphertext_centered_binary_modulus_switch::<u32, usize, _>(
+                    lwe,
+                    size.to_blind_rotation_input_modulus_log(),
+                )
+            })
+            .collect();
+        let mut accumulator = vec![0; 2 * POLYNOMIAL_SIZE];
+        table.fill(&mut accumulator[POLYNOMIAL_SIZE..]);
+        let mut list = GlweCiphertextList::from_container(
+            accumulator.repeat(count),
+            GlweSize(2),
+            size,
+            CiphertextModulus::new_native(),
+        );
+        let fft = self.fft.as_view();
+        let need = batch_programmable_bootstrap_lwe_ciphertext_mem_optimized_requirement::<u64>(
+            GlweSize(2),
+            size,
+            CiphertextCount(count),
+            fft,
+        );
+        buffers.resize(need.unaligned_bytes_required());
+        self.fourier.as_view().batch_blind_rotate_assign(
+            list.as_mut_view(),
+            &switched,
+            fft,
+            buffers.stack(),
+        );
+        for (target, turned) in targets.chunks_exact_mut(LWE_WORDS).zip(list.iter()) {
+            let mut output = LweCiphertext::from_container(target, CiphertextModulus::new_native());
+            extract_lwe_sample_from_glwe_ciphertext(&turned, &mut output, MonomialDegree(0));
+        }
     }
 
     pub fn keyswitch(&self, batch: &LweBatch) -> SmallBatch {

@@ -1,13 +1,16 @@
-//! Bootstraps, for a block of ciphertexts of one key at once: tfhe-rs's batched blind rotation.
+//! Bootstraps, for a block of ciphertexts of one key at once: the switch to 2N, the blind rotation, the extraction.
 
 use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE};
 use tfhe::core_crypto::prelude::*;
 
 use super::key::BootstrapKey;
+use super::rotation::{Accumulator, Rotate};
+use super::simd::dispatch;
 use crate::backend::{Read, SmallBatch, Table};
 
-/// Eight accumulators and their scratch (half a megabyte) stay in the second-level cache while a row of the key passes.
-pub(super) const BLOCK: usize = 8;
+/// Twelve accumulators (33 KB each) and two rows of the key (64 KB each) are half a megabyte, which stays in the
+/// second-level cache while a row passes. Sixteen are hardly faster.
+pub(super) const BLOCK: usize = 12;
 
 /// A small ciphertext switched to 2N, which is what a blind rotation reads.
 pub(crate) struct Switched {
@@ -60,9 +63,7 @@ pub(super) fn block(
     let wanted =
         of_each.flat_map(|(accumulator, reads)| reads.iter().map(move |read| (accumulator, read)));
     for (target, (accumulator, read)) in out.chunks_exact_mut(LWE_WORDS).zip(wanted) {
-        let mut lwe = LweCiphertext::from_container(target, CiphertextModulus::new_native());
-        let place = MonomialDegree(read.coefficient as usize);
-        extract_lwe_sample_from_glwe_ciphertext(&accumulator, &mut lwe, place);
+        extract(accumulator, read.coefficient as usize, target);
     }
     out
 }
@@ -74,38 +75,39 @@ pub(super) fn rotate(
     block: &[usize],
     tables: &[&Table],
     uses: &[u32],
-) -> GlweCiphertextListOwned<u64> {
-    let ring_words = 2 * POLYNOMIAL_SIZE;
-    let modulus = CiphertextModulus::new_native();
+) -> Vec<Accumulator> {
     let switched: Vec<Switched> = block
         .iter()
         .map(|&index| Switched::new(batch.ciphertext(index)))
         .collect();
-    let mut accumulators = vec![0u64; block.len() * ring_words];
-    for (target, &index) in accumulators.chunks_exact_mut(ring_words).zip(block) {
-        tables[uses[index] as usize].fill(&mut target[POLYNOMIAL_SIZE..]);
+    let mut accumulators: Vec<Accumulator> = block
+        .iter()
+        .zip(&switched)
+        .map(|(&index, switched)| {
+            Accumulator::new(&tables[uses[index] as usize].polynomial(), switched.body)
+        })
+        .collect();
+    let turns: Vec<&[u16]> = switched.iter().map(|one| &one.mask[..]).collect();
+    dispatch(Rotate {
+        key: &key.fourier,
+        turns: &turns,
+        accumulators: &mut accumulators,
+    });
+    accumulators
+}
+
+/// One coefficient as a large ciphertext: the mask a_i, a_{i-1}, …, a_0, -a_{N-1}, …, and the body b_i.
+pub(super) fn extract(accumulator: &Accumulator, coefficient: usize, target: &mut [u64]) {
+    let (mask, body) = target.split_at_mut(POLYNOMIAL_SIZE);
+    let (head, tail) = mask.split_at_mut(coefficient + 1);
+    let (direct, wrapped) = accumulator.mask().split_at(coefficient + 1);
+    for (target, word) in head.iter_mut().zip(direct.iter().rev()) {
+        *target = *word;
     }
-    let mut list = GlweCiphertextList::from_container(
-        accumulators,
-        GlweSize(2),
-        PolynomialSize(POLYNOMIAL_SIZE),
-        modulus,
-    );
-    let mut buffers = ComputationBuffers::new();
-    let need = batch_programmable_bootstrap_lwe_ciphertext_mem_optimized_requirement::<u64>(
-        GlweSize(2),
-        PolynomialSize(POLYNOMIAL_SIZE),
-        CiphertextCount(block.len()),
-        key.fft.as_view(),
-    );
-    buffers.resize(need.unaligned_bytes_required());
-    key.fourier.as_view().batch_blind_rotate_assign(
-        list.as_mut_view(),
-        &switched,
-        key.fft.as_view(),
-        buffers.stack(),
-    );
-    list
+    for (target, word) in tail.iter_mut().zip(wrapped.iter().rev()) {
+        *target = word.wrapping_neg();
+    }
+    body[0] = accumulator.body()[coefficient];
 }
 
 const _: () = assert!(2 * POLYNOMIAL_SIZE <= u16::MAX as usize);

@@ -2,8 +2,8 @@
 
 use fhe::params::*;
 use fhe::{EvaluationKey, ParamSet};
-use tfhe::core_crypto::prelude::*;
 
+use super::rotation::FourierKey;
 use crate::backend::KernelError;
 
 pub struct CpuKey {
@@ -21,8 +21,7 @@ pub(super) struct PublicZero {
 pub(super) struct BootstrapKey {
     /// For each word of the input's mask, its levels, each a small ciphertext.
     pub keyswitch: Vec<u32>,
-    pub fourier: FourierLweBootstrapKeyOwned,
-    pub fft: Fft,
+    pub fourier: FourierKey,
 }
 
 impl CpuKey {
@@ -66,18 +65,9 @@ impl BootstrapKey {
             .par_decompress_into_lwe_keyswitch_key()
             .into_container();
         let standard = key.bootstrap()?.par_decompress_into_lwe_bootstrap_key();
-        let mut fourier = FourierLweBootstrapKey::new(
-            standard.input_lwe_dimension(),
-            standard.glwe_size(),
-            standard.polynomial_size(),
-            standard.decomposition_base_log(),
-            standard.decomposition_level_count(),
-        );
-        par_convert_standard_lwe_bootstrap_key_to_fourier(&standard, &mut fourier);
         Ok(Self {
             keyswitch,
-            fourier,
-            fft: Fft::new(PolynomialSize(POLYNOMIAL_SIZE)),
+            fourier: FourierKey::new(standard.as_ref()),
         })
     }
 }

@@ -128,14 +128,13 @@ fn bootstrap_is_that_of_tfhe_and_its_noise_is_as_predicted() {
     let small = fixture.backend.keyswitch(&fixture.keys, &batch).unwrap();
     let of_block = |block: Vec<usize>| -> Vec<f64> {
         let list = bootstrap::rotate(key, &small, &block, &[&table], &[0; 64]);
-        let turned = tfhe::core_crypto::prelude::ContiguousEntityContainer::iter(&list);
-        let pairs = block.iter().zip(turned);
+        let pairs = block.iter().zip(&list);
         pairs
             .flat_map(|(&index, ring)| {
                 let switched = bootstrap::Switched::new(small.ciphertext(index));
                 let turn = fixture.clients[0].switched_phase(&switched);
                 ring_errors(
-                    &fixture.clients[0].ring_phases(ring.as_ref()),
+                    &fixture.clients[0].ring_phases(&[ring.mask(), ring.body()].concat()),
                     &table,
                     turn as usize,
                 )
@@ -148,11 +147,29 @@ fn bootstrap_is_that_of_tfhe_and_its_noise_is_as_predicted() {
     check_centred("bootstrap", &errors);
 }
 
+#[test]
+fn every_coefficient_of_an_accumulator_can_be_extracted() {
+    let fixture = fixture();
+    let mut random = Random(11);
+    let mut accumulator = rotation::Accumulator::new(&[0; POLYNOMIAL_SIZE], 0);
+    for word in accumulator.words_mut() {
+        *word = random.next();
+    }
+    let ring = [accumulator.mask(), accumulator.body()].concat();
+    let phases = fixture.clients[0].ring_phases(&ring);
+    let mut out = vec![0; LWE_WORDS];
+    for coefficient in [0, 1, 7, 1024, POLYNOMIAL_SIZE - 1] {
+        bootstrap::extract(&accumulator, coefficient, &mut out);
+        assert_eq!(fixture.clients[0].phase(&out), phases[coefficient]);
+    }
+}
+
 /// What each coefficient of a turned table is off by.
 fn ring_errors(phases: &[u64], table: &Table, turn: usize) -> Vec<f64> {
+    let polynomial = table.polynomial();
     let error = |(at, &phase): (usize, &u64)| {
         let from = (at + turn) % (2 * POLYNOMIAL_SIZE);
-        let word = table.polynomial()[from % POLYNOMIAL_SIZE];
+        let word = polynomial[from % POLYNOMIAL_SIZE];
         let exact = if from < POLYNOMIAL_SIZE {
             word
         } else {
