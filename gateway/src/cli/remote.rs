@@ -18,6 +18,8 @@ use super::Failure;
 const PART_BYTES: usize = 64 << 10;
 /// An encrypted evaluation may wait for others; a gateway that is silent for longer has gone.
 const IDLE: Duration = Duration::from_secs(120);
+/// Keeps the NATs on the way from forgetting the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args, Clone)]
 pub(super) struct Target {
@@ -75,6 +77,11 @@ pub(super) struct Answer {
 
 impl Target {
     pub async fn connect(&self) -> Result<Remote, Failure> {
+        self.connect_patient(IDLE).await
+    }
+
+    /// `idle`: a gateway from which nothing is heard for so long, not even that it lives, has gone.
+    pub async fn connect_patient(&self, idle: Duration) -> Result<Remote, Failure> {
         let (host, port) = self.host_and_port()?;
         let tls = self.tls()?;
         let authorization = self.authorization()?;
@@ -82,8 +89,8 @@ impl Target {
         let found = tokio::net::lookup_host((host.as_str(), port)).await;
         let addresses: Vec<_> = found.map_err(|e| unreachable(e.to_string()))?.collect();
         let options = ClientOptions {
-            idle_timeout: IDLE,
-            keep_alive: Some(Duration::from_secs(10)),
+            idle_timeout: idle,
+            keep_alive: Some((idle / 3).min(KEEP_ALIVE)),
             ..ClientOptions::default()
         };
         let mut why = "the name has no address".to_owned();

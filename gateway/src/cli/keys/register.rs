@@ -17,6 +17,8 @@ use crate::cli::remote::{Answer, Call, Lost, Remote, Target};
 const ONE_PIECE_BYTES: usize = 1 << 20;
 /// Of one part: below the limits on bodies that gateways have, and sent in a few seconds over a slow line.
 const PART_BYTES: usize = 4 << 20;
+/// A gateway that lives answers pings: one that does not for so long is lost, and the upload goes on over a new connection.
+const IDLE: Duration = Duration::from_secs(9);
 /// Failures one after the other, without a byte that got further, after which it is given up.
 const MAX_TRIES: u32 = 6;
 /// Before the second try; doubled before each further one.
@@ -218,7 +220,7 @@ impl Sending<'_> {
     async fn go_on(&self, remote: &mut Option<Remote>) -> Result<Outcome, Stop> {
         let connected = match remote.take() {
             Some(connected) => connected,
-            None => match self.target.connect().await {
+            None => match self.target.connect_patient(IDLE).await {
                 Ok(connected) => connected,
                 // The first time nothing was lost: the address may be wrong.
                 Err(failure) if self.bar.position() == 0 => return Err(Stop::Final(failure)),
