@@ -163,6 +163,46 @@ async fn keys_are_registered_with_a_token_listed_replaced_and_deleted() {
     );
 }
 
+/// Certificates name tenants as tokens do, and nobody has another's keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_names_the_tenant_and_must_agree_with_a_token() {
+    let (_, origin) = Origin::start().await;
+    let folder = folder();
+    let token = "vgt_of-edge-2-and-long-enough-to-be-one";
+    let hash = blake3::hash(token.as_bytes()).to_hex();
+    let section = format!(
+        "[[fhe.tenant]]\nname = \"edge-2.site.veilgate\"\ntoken_hash = \"blake3:{hash}\"\n"
+    );
+    let text = config(origin, &section).replace(
+        "key = \"server.key\"",
+        "key = \"server.key\", client_ca = \"ca.pem\"",
+    );
+    let gateway = folder.run(&text).await;
+    let port = gateway.last.port();
+    folder.write("token", token);
+    folder
+        .veilgate(&["keys", "new", "--set", "linear", "--out", "mine"])
+        .fine();
+    let key = key_in(&folder, "mine");
+    let edge_1 = ["--cert", "edge-1.pem", "--key", "edge-1.key"];
+    let edge_2 = ["--cert", "edge-2.pem", "--key", "edge-2.key"];
+    let token = ["--token-file", "token"];
+    let with = |command: &str, who: &[&str], more: &[&str]| {
+        keys(&folder, port, command, &[who, more].concat())
+    };
+    with("register", &edge_1, &["--keys", "mine"]).fine();
+    let id = key.id().to_string();
+    let lists = |who: &[&str], more: &[&str]| with("list", who, more).fine().out.contains(&id);
+    assert!(lists(&edge_1, &[]) && !lists(&edge_2, &[]));
+    with("list", &edge_1, &token).refused(1, &["403", "different tenants"]);
+    let both = ["--keys", "mine", "--token-file", "token"];
+    with("register", &edge_2, &both).fine();
+    assert!(lists(&edge_2, &token));
+    with("delete", &edge_2, &[&id]).fine();
+    assert!(lists(&edge_1, &[]) && !lists(&edge_2, &[]));
+    gateway.stop();
+}
+
 async fn send(
     connection: &mut Connection,
     method: Method,

@@ -156,7 +156,7 @@ impl Index {
             .filter(|(_, entry)| entry.state == State::Ready && !entry.meta.expired(now))
             .map(|(name, entry)| (entry.meta.recency(), name))
             .collect();
-        ready.sort_by(|left, right| right.0.cmp(&left.0));
+        ready.sort_by_key(|(recency, _)| std::cmp::Reverse(*recency));
         ready.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
