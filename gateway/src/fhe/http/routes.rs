@@ -71,6 +71,14 @@ pub(super) fn unknown() -> Problem {
     )
 }
 
+pub(super) fn unknown_job() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-job",
+        "there is no such job of yours; it may have been forgotten after its time",
+    )
+}
+
 //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6
 //# The origin server MUST generate an Allow header field in a 405 response
 fn not_allowed(route: &Route) -> Problem {

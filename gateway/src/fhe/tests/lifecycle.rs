@@ -420,3 +420,76 @@ async fn a_token_stands_for_its_tenant_and_nobody_is_refused() {
         "unknown-key",
     );
 }
+
+/// A value that is answered has the members that the document says, all that must be, and none besides.
+#[track_caller]
+fn check_schema(value: &serde_json::Value, name: &str) {
+    let document = include_str!("../../../../docs/specs/fhe-openapi.json");
+    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    let schema = &document["components"]["schemas"][name];
+    let members = value.as_object().unwrap();
+    for required in schema["required"].as_array().unwrap() {
+        assert!(
+            members.contains_key(required.as_str().unwrap()),
+            "{required} is not in {value}"
+        );
+    }
+    for (member, value) in members {
+        let declared = &schema["properties"][member];
+        assert!(
+            declared.is_object(),
+            "{member} of {value} is not in the document"
+        );
+        let kind = declared["type"].as_str();
+        let fits = match kind {
+            Some("string") => value.is_string(),
+            Some("integer") => value.is_u64(),
+            Some("array") => value.is_array(),
+            _ => true,
+        };
+        assert!(fits, "{member}: {value} is not {kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_what_the_document_says() {
+    let bench = bench();
+    let (key, other) = (
+        make_key(ParamSet::Linear, 150).1,
+        make_key(ParamSet::Linear, 152).1,
+    );
+    let made = bench
+        .call(Method::POST, "/fhe/v1/keys", key.as_bytes().to_vec())
+        .await;
+    check_schema(&body(&made), "Key");
+    let begun = bench.begin(&other).await;
+    check_schema(&body(&begun), "Upload");
+    let path = text(&begun, "location").to_owned();
+    for (path, name) in [
+        ("/fhe/v1", "Index"),
+        ("/fhe/v1/programs", "ProgramList"),
+        ("/fhe/v1/keys", "KeyList"),
+        ("/fhe/v1/uploads", "UploadList"),
+        ("/fhe/v1/uploads/none", "Problem"),
+    ] {
+        check_schema(&body(&bench.call(Method::GET, path, "").await), name);
+    }
+    check_schema(&body(&bench.part(&path, 9, "?0", b"x").await), "Problem");
+    // Everything that is described is answered by something of its own.
+    let document = bench.call(Method::GET, "/fhe/v1/openapi.json", "").await;
+    for (path, item) in body(&document)["paths"].as_object().unwrap() {
+        let path = path
+            .replace("{name}", LINEAR)
+            .replace("{id}", "none")
+            .replace("{upload}", "none");
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
+            let described = item[method.to_lowercase()].is_object();
+            let as_get = method == "HEAD" && item["get"].is_object();
+            let response = bench.call(method.parse().unwrap(), &path, "").await;
+            let refused = response.status() == StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(!refused, described || as_get, "{method} {path}");
+            let said = String::from_utf8_lossy(response.body());
+            assert!(!said.contains(":fhe:unknown-resource"), "{method} {path}");
+        }
+    }
+}
