@@ -74,4 +74,8 @@ impl Service for FheService {
             Ok(response.map(Body::full))
         })
     }
+
+    fn owns_authorization(&self) -> bool {
+        self.tenants.have_tokens()
+    }
 }

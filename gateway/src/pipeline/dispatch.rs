@@ -25,7 +25,14 @@ pub(super) async fn run(stage: &mut Stage<'_>, body: Body) -> Result<Answer, Pro
         (Handler::Fhe, false) => to_fhe(stage, body).await,
         (Handler::Upstream(default), _) => through_cache(stage, default, body).await,
         // A policy chose an upstream instead of the engine.
-        (Handler::Fhe, true) => through_cache(stage, "", body).await,
+        (Handler::Fhe, true) => {
+            let service = stage.gateway.fhe.as_ref();
+            if service.is_some_and(|service| service.owns_authorization()) {
+                let headers = &mut stage.context.request.headers;
+                headers.remove(http::header::AUTHORIZATION);
+            }
+            through_cache(stage, "", body).await
+        }
     }
 }
 

@@ -39,13 +39,16 @@ impl FheService {
     pub(super) fn list_keys(&self, tenant: &Tenant) -> Response<Bytes> {
         let keys: Vec<Value> = self.keys.list(tenant).iter().map(describe_key).collect();
         let body = serde_json::json!({ "keys": keys });
-        json(StatusCode::OK, body.to_string().into())
+        private(StatusCode::OK, body.to_string().into())
     }
 
     pub(super) fn describe(&self, tenant: &Tenant, id: &str) -> Answer {
         let id = id.parse::<KeyId>().map_err(|_| Problem::unknown_key())?;
         let view = self.keys.describe(tenant, id)?;
-        Ok(json(StatusCode::OK, describe_key(&view).to_string().into()))
+        Ok(private(
+            StatusCode::OK,
+            describe_key(&view).to_string().into(),
+        ))
     }
 
     pub(super) async fn forget(&self, tenant: &Tenant, id: &str) -> Answer {
@@ -56,6 +59,16 @@ impl FheService {
             true => Ok(no_content()),
         }
     }
+}
+
+/// What is one tenant's is in no cache, which might give it to another.
+pub(super) fn private(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = json(status, body);
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
 }
 
 pub(super) fn no_content() -> Response<Bytes> {
@@ -69,7 +82,7 @@ pub(super) fn registered(added: Added, view: &KeyView) -> Response<Bytes> {
         Added::New => StatusCode::CREATED,
         Added::WasThere => StatusCode::OK,
     };
-    let mut response = json(status, describe_key(view).to_string().into());
+    let mut response = private(status, describe_key(view).to_string().into());
     if let Ok(location) = HeaderValue::try_from(format!("{PREFIX}keys/{}", view.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -16,8 +16,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 
-use super::keys::{bad_parameter, no_content, registered};
-use super::{Answer, PREFIX, blocking, json};
+use super::keys::{bad_parameter, no_content, private, registered};
+use super::{Answer, PREFIX, blocking};
 use crate::fhe::keys::{Added, Started, UPLOAD_IDLE_S, Upload, Wishes};
 use crate::fhe::{FheService, Problem, Tenant, UploadError};
 
@@ -90,12 +90,12 @@ impl FheService {
         let all = self.keys.list_uploads(tenant);
         let all: Vec<_> = all.iter().map(|upload| describe(upload)).collect();
         let body = serde_json::json!({ "uploads": all });
-        json(StatusCode::OK, body.to_string().into())
+        private(StatusCode::OK, body.to_string().into())
     }
 
     pub(super) fn describe_upload(&self, tenant: &Tenant, id: &str) -> Answer {
         let upload = self.keys.upload(tenant, id)?;
-        let mut response = json(StatusCode::OK, describe(&upload).to_string().into());
+        let mut response = private(StatusCode::OK, describe(&upload).to_string().into());
         fields(response.headers_mut(), &upload);
         Ok(response)
     }
@@ -248,7 +248,7 @@ impl Part {
 }
 
 fn begun(status: StatusCode, upload: &Upload) -> Response<Bytes> {
-    let mut response = json(status, describe(upload).to_string().into());
+    let mut response = private(status, describe(upload).to_string().into());
     let headers = response.headers_mut();
     fields(headers, upload);
     if let Ok(location) = HeaderValue::try_from(format!("{PREFIX}uploads/{}", upload.id)) {
@@ -261,7 +261,8 @@ fn fields(headers: &mut HeaderMap, upload: &Upload) {
     headers.insert(UPLOAD_OFFSET, upload.offset().into());
     headers.insert(UPLOAD_COMPLETE, HeaderValue::from_static("?0"));
     headers.insert(UPLOAD_LENGTH, upload.bytes.into());
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let no_store = HeaderValue::from_static("no-store");
+    headers.insert(header::CACHE_CONTROL, no_store);
     if let Ok(limit) = HeaderValue::try_from(format!("max-age={UPLOAD_IDLE_S}")) {
         headers.insert(UPLOAD_LIMIT, limit);
     }

@@ -132,6 +132,11 @@ impl Tenants {
         })
     }
 
+    /// Whether the Authorization field is read at all.
+    pub fn have_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
     /// Whose request it is, given whom its certificate names.
     pub fn identify(
         &self,
@@ -139,9 +144,9 @@ impl Tenants {
         headers: &HeaderMap,
     ) -> Result<Tenant, Problem> {
         // Without any token to know, the field is not for us: a policy may have used it.
-        let by_token = match self.tokens.is_empty() {
-            true => None,
-            false => match credential(headers) {
+        let by_token = match self.have_tokens() {
+            false => None,
+            true => match credential(headers) {
                 Credential::None => None,
                 Credential::Token(token) => Some(self.owner(token).ok_or_else(wrong_token)?),
                 Credential::Wrong => return Err(wrong_token()),

@@ -373,6 +373,7 @@ async fn a_token_stands_for_its_tenant_and_nobody_is_refused() {
         options.anonymous = false;
         options.tenants = vec![(acme.clone(), vec![TokenSource::Hash(TokenHash::of(TOKEN))])];
     });
+    assert!(bench.service.owns_authorization());
     let (_, key) = make_key(ParamSet::Linear, 140);
     let id: KeyId = key.id();
     let ask = async |method: Method, path: String, fields: HeaderMap, data: Vec<u8>| {
@@ -462,6 +463,7 @@ async fn answers_are_what_the_document_says() {
         .call(Method::POST, "/fhe/v1/keys", key.as_bytes().to_vec())
         .await;
     check_schema(&body(&made), "Key");
+    assert_eq!(text(&made, "cache-control"), "no-store");
     let begun = bench.begin(&other).await;
     check_schema(&body(&begun), "Upload");
     let path = text(&begun, "location").to_owned();
