@@ -326,6 +326,42 @@ pub struct FheConfig {
     pub max_queue: usize,
     /// Threads of the CPU backend; `None` for all cores.
     pub threads: Option<usize>,
+    /// How long a key lives at most, and if its client does not say; `None` for no end.
+    pub key_ttl: Option<Duration>,
+    /// How long a key that was replaced can still be used.
+    pub rotation_grace: Duration,
+    /// Keys are expanded before they are needed.
+    pub prewarm: bool,
+    /// Who names nobody is served, as the tenant `default`.
+    pub anonymous: bool,
+    /// Of tenants that have no section of their own.
+    pub tenant_defaults: FheQuotas,
+    pub tenants: Vec<FheTenantConfig>,
+}
+
+/// What one tenant may have.
+#[derive(Debug, Clone)]
+pub struct FheQuotas {
+    pub max_keys: usize,
+    pub max_key_bytes: u64,
+    /// 0 to 9; a higher one is computed for earlier.
+    pub priority: u8,
+}
+
+/// `[[fhe.tenant]]`.
+#[derive(Debug, Clone)]
+pub struct FheTenantConfig {
+    pub name: String,
+    pub quotas: FheQuotas,
+    pub tokens: Vec<FheToken>,
+}
+
+/// Where a bearer token is known from; never the token itself.
+#[derive(Debug, Clone)]
+pub enum FheToken {
+    /// `blake3:` and 64 hexadecimal digits.
+    Hash(String),
+    File(PathBuf),
 }
 
 /// `[outbox]`.

@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kernels::{CpuBackend, Engine, KernelError};
 
@@ -24,10 +24,10 @@ mod service;
 mod tenant;
 
 pub use batch::{Busy, Evaluated};
-pub use keys::KeyStoreError;
+pub use keys::{KeyStoreError, UploadError};
 pub use problem::Problem;
 pub use programs::ProgramsError;
-pub use tenant::Tenant;
+pub use tenant::{Tenant, TenantSettings, TenantsError, TokenHash, TokenSource};
 
 /// Uploads that are read at once: each holds 30 MB.
 const MAX_UPLOADS: usize = 4;
@@ -50,6 +50,17 @@ pub struct FheOptions {
     pub max_queue: usize,
     /// Of each of the two engines (sums alone, and bootstraps); `None` for one per core.
     pub threads: Option<usize>,
+    /// How long a key lives at most, and if its client does not say; `None` for as long as it is not deleted.
+    pub key_ttl: Option<Duration>,
+    /// How long a key that was replaced can still be used.
+    pub rotation_grace: Duration,
+    /// Whether keys are expanded before they are needed.
+    pub prewarm: bool,
+    /// Whether who names nobody is served, as the default tenant.
+    pub anonymous: bool,
+    /// What tenants may have that are not among `tenants`.
+    pub tenant_defaults: TenantSettings,
+    pub tenants: Vec<(Tenant, Vec<TokenSource>)>,
 }
 
 impl FheOptions {
@@ -65,6 +76,12 @@ impl FheOptions {
             batch_wait: Duration::from_millis(2),
             max_queue: 1024,
             threads: None,
+            key_ttl: None,
+            rotation_grace: Duration::from_secs(24 * 3600),
+            prewarm: true,
+            anonymous: true,
+            tenant_defaults: TenantSettings::default(),
+            tenants: Vec::new(),
         }
     }
 }
@@ -76,6 +93,8 @@ pub enum FheStartError {
     Programs(#[from] ProgramsError),
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
+    #[error(transparent)]
+    Tenants(#[from] TenantsError),
     #[error("the FHE engine could not start: {0}")]
     Engine(#[from] KernelError),
     #[error("a worker thread of the FHE engine could not be started: {0}")]
@@ -89,7 +108,10 @@ pub struct FheService {
     /// Sums alone take microseconds: they never wait behind bootstraps.
     linear: batch::Batcher,
     bootstrap: batch::Batcher,
+    tenants: tenant::Tenants,
     uploads: tokio::sync::Semaphore,
+    /// After the engines, so that what was used last is known when it writes.
+    _keeper: keys::Keeper,
     max_request_bytes: u64,
 }
 
@@ -98,18 +120,46 @@ pub fn check_programs(dir: &std::path::Path) -> Result<(), ProgramsError> {
     programs::Programs::load(dir).map(drop)
 }
 
+/// Reads every token that is in a file, and lets go of it: what `veilgate check` asks.
+pub fn check_tenants(options: &FheOptions) -> Result<(), TenantsError> {
+    open_tenants(options).map(drop)
+}
+
+fn open_tenants(options: &FheOptions) -> Result<tenant::Tenants, TenantsError> {
+    tenant::Tenants::open(options.anonymous, options.tenant_defaults, &options.tenants)
+}
+
+fn key_store_options(options: &FheOptions) -> keys::KeyStoreOptions {
+    let seconds_since_1970 = || {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    };
+    keys::KeyStoreOptions {
+        dir: options.keys_dir.clone(),
+        max_bytes: options.key_store_bytes,
+        cache_bytes: options.key_cache_bytes,
+        lifetimes: keys::Lifetimes {
+            key_ttl_s: options.key_ttl.map(|ttl| ttl.as_secs()),
+            rotation_grace_s: options.rotation_grace.as_secs(),
+        },
+        clock: Arc::new(seconds_since_1970),
+    }
+}
+
 impl FheService {
     /// Loads every program of the directory (one that is not sound is an error, not a surprise later), reads which
     /// keys are there, and starts the engine's threads. They end when the service is dropped.
     pub fn open(options: &FheOptions) -> Result<Self, FheStartError> {
         let programs = programs::Programs::load(&options.programs_dir)?;
         let engine = || CpuBackend::new(options.threads).map(Engine::new);
-        let keys = keys::KeyStore::open(
-            &options.keys_dir,
-            options.key_store_bytes,
-            options.key_cache_bytes,
-        )?;
-        let keys = Arc::new(keys);
+        let keys = Arc::new(keys::KeyStore::open(key_store_options(options))?);
+        let tenants = open_tenants(options)?;
+        // One thread: what is expanded ahead of need never takes the cores from what is needed.
+        let warm = match options.prewarm {
+            true => Some(CpuBackend::new(Some(1))?),
+            false => None,
+        };
+        let keeper = keys::Keeper::start(keys.clone(), warm).map_err(FheStartError::Thread)?;
         let start = |name| -> Result<_, FheStartError> {
             let limits = batch::Limits::of(options);
             batch::Batcher::start(name, engine()?, keys.clone(), limits)
@@ -120,6 +170,8 @@ impl FheService {
             bootstrap: start("bootstrap")?,
             programs,
             keys,
+            tenants,
+            _keeper: keeper,
             uploads: tokio::sync::Semaphore::new(MAX_UPLOADS),
             max_request_bytes: options.max_request_bytes,
         })

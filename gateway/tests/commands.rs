@@ -15,6 +15,9 @@ mod client;
 mod disk;
 #[path = "gateway/guests.rs"]
 mod guests;
+#[cfg(feature = "fhe")]
+#[path = "commands/keys.rs"]
+mod keys;
 #[path = "commands/limits_store.rs"]
 mod limits_store;
 #[path = "gateway/origin.rs"]

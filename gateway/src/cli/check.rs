@@ -78,6 +78,12 @@ fn problems(config: &Config) -> Vec<String> {
     }
     #[cfg(feature = "fhe")]
     if let Some(fhe) = &config.fhe
+        && let Err(error) = crate::fhe::check_tenants(&crate::fhe::FheOptions::from(fhe))
+    {
+        problems.push(format!("[fhe]: {error}"));
+    }
+    #[cfg(feature = "fhe")]
+    if let Some(fhe) = &config.fhe
         && let Err(error) = crate::fhe::check_programs(&fhe.programs_dir)
     {
         problems.push(format!("[fhe]: {error}"));

@@ -1,18 +1,21 @@
-//! `veilgate keys`: a client's keys: made, and the public half registered with a gateway.
+//! `veilgate keys`: a client's keys: made, registered with a gateway, listed, replaced, deleted; and tokens to do it with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use fhe::files::{self, CLIENT_KEY_FILE, EVALUATION_KEY_FILE, KeyFileError};
-use fhe::{ClientKey, OsEntropy, ParamSet};
-use http::{Method, StatusCode};
-use indicatif::{ProgressBar, ProgressStyle};
+use fhe::{ClientKey, EvaluationKey, OsEntropy, ParamSet};
+use indicatif::ProgressBar;
 
 use super::Failure;
-use super::remote::{Target, block_on};
+use super::remote::block_on;
 
-/// Of the JSON that answers a registration.
+mod manage;
+mod register;
+mod rotate;
+mod token;
+
+/// Of JSON about one key.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 #[derive(clap::Args)]
@@ -25,8 +28,16 @@ pub(super) struct Args {
 enum Command {
     /// Makes a secret key, and the evaluation key that a gateway needs to compute on what you encrypt
     New(New),
-    /// Gives the evaluation key to a gateway (the secret key never leaves this machine)
-    Register(Register),
+    /// Gives the evaluation key to a gateway (the secret key never leaves this machine); goes on where it was interrupted
+    Register(register::Args),
+    /// Lists the keys that a gateway has of you
+    List(manage::List),
+    /// Makes new keys and registers them in the place of the old ones, which work until their grace ends
+    Rotate(rotate::Args),
+    /// Has a gateway delete a key
+    Delete(manage::Delete),
+    /// Makes a bearer token for a tenant of a gateway: for whoever runs the gateway
+    Token(token::Args),
 }
 
 #[derive(clap::Args)]
@@ -49,19 +60,14 @@ enum Set {
     Linear,
 }
 
-#[derive(clap::Args)]
-struct Register {
-    #[command(flatten)]
-    target: Target,
-    /// The folder that `veilgate keys new` wrote
-    #[arg(long, value_name = "DIR")]
-    keys: PathBuf,
-}
-
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::New(args) => make(&args),
-        Command::Register(args) => block_on(register(&args)),
+        Command::Register(args) => block_on(register::run(&args)),
+        Command::List(args) => block_on(manage::list(&args)),
+        Command::Rotate(args) => rotate::run(&args),
+        Command::Delete(args) => block_on(manage::delete(&args)),
+        Command::Token(args) => token::run(&args),
     }
 }
 
@@ -81,6 +87,13 @@ fn make(args: &New) -> Result<(), Failure> {
         Set::Bootstrap => ParamSet::Bootstrap,
         Set::Linear => ParamSet::Linear,
     };
+    write_new_keys(&args.out, set)?;
+    println!("Next: veilgate keys register");
+    Ok(())
+}
+
+/// New keys in this folder, and what a person should know of them.
+fn write_new_keys(out: &Path, set: ParamSet) -> Result<EvaluationKey, Failure> {
     let spinner = ProgressBar::new_spinner().with_message("making keys");
     spinner.enable_steady_tick(Duration::from_millis(100));
     let started = Instant::now();
@@ -88,9 +101,9 @@ fn make(args: &New) -> Result<(), Failure> {
     let client = ClientKey::generate(set, &mut OsEntropy).map_err(failed)?;
     let evaluation = client.evaluation_key(&mut OsEntropy).map_err(failed)?;
     spinner.finish_and_clear();
-    files::write_keys(&args.out, &client, &evaluation)
+    files::write_keys(out, &client, &evaluation)
         .map_err(|error| Failure::new(error.to_string()))?;
-    let dir = args.out.display();
+    let dir = out.display();
     println!(
         "secret key      {dir}/{CLIENT_KEY_FILE} (readable by you alone; whoever has it can read your data)"
     );
@@ -100,43 +113,10 @@ fn make(args: &New) -> Result<(), Failure> {
     );
     println!("its name        {}", evaluation.id());
     println!(
-        "Made in {:.1} s, with parameter set {set}. Next: veilgate keys register",
+        "Made in {:.1} s, with parameter set {set}.",
         started.elapsed().as_secs_f64()
     );
-    Ok(())
-}
-
-async fn register(args: &Register) -> Result<(), Failure> {
-    let key = files::read_evaluation_key(&args.keys).map_err(unreadable)?;
-    let remote = args.target.connect().await?;
-    let bar = ProgressBar::new(key.as_bytes().len() as u64).with_message("sending");
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {bytes_per_sec}")
-    {
-        bar.set_style(style);
-    }
-    let started = Instant::now();
-    let body = Bytes::copy_from_slice(key.as_bytes());
-    let moving = bar.clone();
-    let sent = move |bytes| moving.inc(bytes);
-    let answer = remote
-        .call(Method::POST, "/fhe/v1/keys", body, MAX_ANSWER_BYTES, sent)
-        .await;
-    bar.finish_and_clear();
-    let answer = answer?;
-    let was_there = answer.status == StatusCode::OK;
-    answer.success()?;
-    remote.close().await;
-    match was_there {
-        true => println!("The gateway had this key already: {}", key.id()),
-        false => println!(
-            "Registered {} ({} in {:.1} s)",
-            key.id(),
-            size(key.as_bytes().len() as u64),
-            started.elapsed().as_secs_f64()
-        ),
-    }
-    Ok(())
+    Ok(evaluation)
 }
 
 /// Bytes as people write them.

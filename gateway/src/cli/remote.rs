@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use transport::h3client::{ClientOptions, Connection};
@@ -18,6 +18,8 @@ use super::Failure;
 const PART_BYTES: usize = 64 << 10;
 /// An encrypted evaluation may wait for others; a gateway that is silent for longer has gone.
 const IDLE: Duration = Duration::from_secs(120);
+/// Keeps the NATs on the way from forgetting the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args, Clone)]
 pub(super) struct Target {
@@ -33,11 +35,38 @@ pub(super) struct Target {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// Your bearer token, if the gateway knows you by one: a file with nothing else in it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
+
+/// A token is one short line; more is some other file.
+const MAX_TOKEN_FILE_BYTES: u64 = 4 << 10;
 
 pub(super) struct Remote {
     connection: Connection,
     base: String,
+    /// Never printed.
+    authorization: Option<HeaderValue>,
+}
+
+/// One request.
+pub(super) struct Call<'c> {
+    pub method: Method,
+    pub path: &'c str,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Bytes of the answer that are read at most.
+    pub limit: usize,
+}
+
+/// The connection was lost, or never there: the same again may go well.
+pub(super) struct Lost(pub String);
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Self::new(lost.0)
+    }
 }
 
 pub(super) struct Answer {
@@ -48,14 +77,20 @@ pub(super) struct Answer {
 
 impl Target {
     pub async fn connect(&self) -> Result<Remote, Failure> {
+        self.connect_patient(IDLE).await
+    }
+
+    /// `idle`: a gateway from which nothing is heard for so long, not even that it lives, has gone.
+    pub async fn connect_patient(&self, idle: Duration) -> Result<Remote, Failure> {
         let (host, port) = self.host_and_port()?;
         let tls = self.tls()?;
+        let authorization = self.authorization()?;
         let unreachable = |why: String| Failure::new(format!("cannot reach {}: {why}", self.url));
         let found = tokio::net::lookup_host((host.as_str(), port)).await;
         let addresses: Vec<_> = found.map_err(|e| unreachable(e.to_string()))?.collect();
         let options = ClientOptions {
-            idle_timeout: IDLE,
-            keep_alive: Some(Duration::from_secs(10)),
+            idle_timeout: idle,
+            keep_alive: Some((idle / 3).min(KEEP_ALIVE)),
             ..ClientOptions::default()
         };
         let mut why = "the name has no address".to_owned();
@@ -70,6 +105,7 @@ impl Target {
                     return Ok(Remote {
                         connection,
                         base: format!("https://{authority}"),
+                        authorization,
                     });
                 }
                 Err(error) => why = format!("{error} (tried {address} over UDP)"),
@@ -94,6 +130,23 @@ impl Target {
         Ok((host, self.url.port_u16().unwrap_or(443)))
     }
 
+    fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
+        use std::io::Read;
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let wrong =
+            |why: &str| Failure::wrong_input(format!("--token-file {}: {why}", path.display()));
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text))
+            .map_err(|error| wrong(&error.to_string()))?;
+        let mut value = HeaderValue::try_from(format!("Bearer {}", text.trim()))
+            .map_err(|_| wrong("it holds more than one line, or no text"))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
     fn tls(&self) -> Result<ClientTls, Failure> {
         let failed = |error: transport::TlsError| Failure::wrong_input(error.to_string());
         let roots = TrustRoots::load(&self.ca).map_err(failed)?;
@@ -115,20 +168,46 @@ impl Remote {
         limit: usize,
         sent: impl Fn(u64) + Send + 'static,
     ) -> Result<Answer, Failure> {
-        let lost = |why: String| Failure::new(format!("{method} {}{path}: {why}", self.base));
-        let request = Request::builder()
-            .method(method.clone())
-            .uri(format!("{}{path}", self.base))
-            .header(header::CONTENT_LENGTH, body.len())
-            .body(Parts { left: body, sent })
-            .map_err(|e| Failure::wrong_input(e.to_string()))?;
+        let headers = HeaderMap::new();
+        let call = Call {
+            method,
+            path,
+            headers,
+            body,
+            limit,
+        };
+        Ok(self.send(call, sent).await?)
+    }
+
+    /// The same with fields of its own, and told apart whether the connection was lost.
+    pub async fn send(
+        &self,
+        call: Call<'_>,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<Answer, Lost> {
+        let what = format!("{} {}{}", call.method, self.base, call.path);
+        let lost = |why: String| Lost(format!("{what}: {why}"));
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(format!("{}{}", self.base, call.path))
+            .header(header::CONTENT_LENGTH, call.body.len())
+            .body(Parts {
+                left: call.body,
+                sent,
+            })
+            .map_err(|e| lost(e.to_string()))?;
+        request.headers_mut().extend(call.headers);
+        if let Some(authorization) = &self.authorization {
+            let value = authorization.clone();
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
         let response = self
             .connection
             .send(request)
             .await
             .map_err(|e| lost(e.to_string()))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, limit)
+        let body = Limited::new(body, call.limit)
             .collect()
             .await
             .map_err(|e| lost(e.to_string()))?
@@ -162,6 +241,12 @@ impl Answer {
         // The gateway tells programs what to send; a person has a command for it.
         if problem["type"] == "urn:veilgate:fhe:unknown-key" {
             detail = "it does not have your evaluation key; give it with `veilgate keys register`";
+        }
+        if problem["type"] == "urn:veilgate:fhe:key-expired" {
+            detail = "your evaluation key has expired there; give it again with `veilgate keys register`";
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            detail = "it does not know you; give --cert and --key, or the right --token-file";
         }
         Err(Failure::new(format!(
             "the gateway answered {}: {detail}",

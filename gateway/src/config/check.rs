@@ -9,6 +9,7 @@ mod listeners;
 mod parts;
 pub(crate) mod policies;
 mod routes;
+mod tenants;
 mod upstreams;
 mod waiting;
 

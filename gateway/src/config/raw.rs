@@ -226,6 +226,26 @@ pub(super) struct RawFhe {
     pub batch_wait: Option<Span>,
     pub max_queue: Option<Spanned<u64>>,
     pub threads: Option<Spanned<u64>>,
+    pub key_ttl: Option<Spanned<Span>>,
+    pub rotation_grace: Option<Spanned<Span>>,
+    pub prewarm: Option<bool>,
+    pub anonymous: Option<bool>,
+    pub max_keys: Option<Spanned<u64>>,
+    pub max_key_bytes: Option<Size>,
+    pub priority: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub tenant: Vec<RawFheTenant>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFheTenant {
+    pub name: Text,
+    pub token_hash: Option<Text>,
+    pub token_file: Option<String>,
+    pub max_keys: Option<Spanned<u64>>,
+    pub max_key_bytes: Option<Size>,
+    pub priority: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

@@ -77,7 +77,7 @@ impl Problem {
             None => format!("the keys here are `{keys}`"),
         };
         let problem = Self::new(span, format!("unknown key `{key}`")).help(help);
-        match key.contains("password") {
+        match key.contains("password") || key.contains("token") {
             true => problem.hidden(),
             false => problem,
         }

@@ -349,3 +349,71 @@ fn a_store_of_limits_is_checked_and_no_secret_is_shown() {
         assert!(!error.contains("hunter2"), "{error}");
     }
 }
+
+#[test]
+fn tenants_of_encrypted_scoring_have_quotas_and_tokens_that_are_never_shown() {
+    let fhe =
+        |text: &str| format!("{MINIMAL}[fhe]\nkeys_dir = \"k\"\nprograms_dir = \"p\"\n{text}");
+    let read = |text: &str| parse(&fhe(text), "edge.toml", Path::new("/etc/veilgate"));
+    let config = parse_ok(&fhe("")).fhe.expect("a section");
+    assert!(config.anonymous && config.prewarm && config.tenants.is_empty());
+    assert_eq!(config.key_ttl, None);
+    assert_eq!(config.rotation_grace.as_secs(), 86_400);
+    let hash = format!("token_hash = \"blake3:{}\"\n", "0a".repeat(32));
+    let config = parse_ok(&fhe(&format!(
+        "key_ttl = \"30d\"\nrotation_grace = \"1h\"\nmax_keys = 8\npriority = 3\n\
+         [[fhe.tenant]]\nname = \"acme\"\n{hash}token_file = \"acme.token\"\npriority = 9\n\
+         [[fhe.tenant]]\nname = \"beta\"\nmax_keys = 2\nmax_key_bytes = \"64MB\"\n"
+    )));
+    let config = config.fhe.expect("a section");
+    assert!(
+        !config.anonymous,
+        "who is nobody is refused once there are tenants"
+    );
+    let [acme, beta] = &config.tenants[..] else {
+        panic!("two tenants")
+    };
+    assert_eq!((acme.quotas.max_keys, acme.quotas.priority), (8, 9));
+    assert!(
+        matches!(&acme.tokens[1], FheToken::File(path) if path == Path::new("/etc/veilgate/acme.token"))
+    );
+    assert_eq!((beta.quotas.max_keys, beta.quotas.priority), (2, 3));
+    assert_eq!(beta.quotas.max_key_bytes, 64_000_000);
+
+    let tenant = |rest: &str| format!("[[fhe.tenant]]\nname = \"acme\"\n{rest}");
+    for (text, word) in [
+        (tenant("token = \"hunter2\""), "`token_hash`"),
+        (tenant("token_hash = \"hunter2\""), "veilgate keys token"),
+        (
+            tenant("token_hash = \"blake3:hunter2\""),
+            "veilgate keys token",
+        ),
+        (tenant(&hash) + &tenant(""), "two tenants have this name"),
+        (
+            tenant(&hash) + &format!("[[fhe.tenant]]\nname = \"beta\"\n{hash}"),
+            "two tenants have the same token",
+        ),
+        (tenant("priority = 10"), "between 0 and 9"),
+        (tenant("max_keys = 0"), "between 1 and 1000"),
+        (
+            "[[fhe.tenant]]\nname = \"Acme\"".to_owned(),
+            "cannot be the name of a tenant",
+        ),
+        (
+            "[[fhe.tenant]]\nname = \"../a\"".to_owned(),
+            "cannot be the name of a tenant",
+        ),
+        ("key_ttl = \"1s\"".to_owned(), "60 s and 10 years"),
+        ("rotation_grace = \"400d\"".to_owned(), "0 and a year"),
+    ] {
+        let Err(error) = read(&text) else {
+            panic!("{text} is taken")
+        };
+        let error = error.to_string();
+        assert!(error.contains(word), "{text}: {error}");
+        assert!(
+            !error.contains("hunter2") && !error.contains("0a0a0a"),
+            "{error}"
+        );
+    }
+}

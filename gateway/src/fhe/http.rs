@@ -12,7 +12,10 @@ use super::{FheService, Problem, Tenant};
 
 mod evaluate;
 mod keys;
+mod openapi;
 mod programs;
+mod routes;
+mod uploads;
 
 const PREFIX: &str = "/fhe/v1/";
 type Answer = Result<Response<Bytes>, Problem>;
@@ -35,29 +38,30 @@ impl FheService {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let path = request.uri().path().to_owned();
-        let parts: Vec<&str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
+        let parts = routes::parts(&path);
         let method = request.method().clone();
+        routes::check(&parts, &method)?;
         match (parts.as_slice(), method) {
+            ([], _) => Ok(self.index()),
+            (["openapi.json"], _) => Ok(openapi::document()),
             (["programs"], Method::GET | Method::HEAD) => Ok(self.list_programs()),
-            (["programs"], _) => Err(not_allowed("GET")),
             (["programs", name], Method::GET | Method::HEAD) => {
                 Ok(json(StatusCode::OK, self.program(name)?.public.clone()))
             }
-            (["programs", _], _) => Err(not_allowed("GET")),
             (["programs", name, "evaluate"], Method::POST) => {
                 self.evaluate(request, tenant, self.program(name)?).await
             }
-            (["programs", _, "evaluate"], _) => Err(not_allowed("POST")),
             (["keys"], Method::POST) => self.register(request, tenant).await,
-            (["keys"], _) => Err(not_allowed("POST")),
+            (["keys"], _) => Ok(self.list_keys(tenant)),
             (["keys", id], Method::GET | Method::HEAD) => self.describe(tenant, id),
             (["keys", id], Method::DELETE) => self.forget(tenant, id).await,
-            (["keys", _], _) => Err(not_allowed("GET, DELETE")),
-            _ => Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                "unknown-resource",
-                "there is /fhe/v1/programs, /fhe/v1/programs/{name}, /fhe/v1/programs/{name}/evaluate and /fhe/v1/keys",
-            )),
+            (["uploads"], Method::POST) => self.start_upload(request, tenant).await,
+            (["uploads"], _) => Ok(self.list_uploads(tenant)),
+            (["uploads", id], Method::PATCH) => self.append(request, tenant, id).await,
+            (["uploads", id], Method::DELETE) => self.cancel_upload(tenant, id).await,
+            (["uploads", id], _) => self.describe_upload(tenant, id),
+            (["jobs", ..], _) => Err(routes::unknown_job()),
+            _ => Err(routes::unknown()),
         }
     }
 
@@ -66,14 +70,6 @@ impl FheService {
             .unwrap_or(usize::MAX)
             .min(format)
     }
-}
-
-fn not_allowed(allow: &'static str) -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
-        format!("allowed here: {allow}"),
-    )
 }
 
 /// A declared length past the limit is refused before a byte of it is read.
@@ -102,11 +98,7 @@ where
         Err(error) if error.is::<LengthLimitError>() => Err(oversize(thing, limit, limit + 1)),
         Err(error) => {
             tracing::debug!(%error, "the body of an FHE request did not arrive");
-            Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "incomplete",
-                "the request's body did not arrive whole",
-            ))
+            Err(Problem::incomplete())
         }
     }
 }

@@ -1,41 +1,41 @@
-//! Evaluation keys: on disk by tenant and hash, and expanded in memory within a budget.
+//! Evaluation keys: on disk by tenant and hash, with what is known of each, and expanded in memory within a budget.
 //!
 //! Invariants: a key is found only under the tenant that registered it; a file is written whole or not at all, and is
-//! checked against its name again when it is read; the expanded keys in the cache never take more than the budget,
-//! but for a single one that is larger than all of it.
+//! checked against its name again when it is read; from the moment that a deletion is answered, no file and no memory of
+//! this store holds the key for that tenant. Locks are taken in this order: `disk`, `index`, the cache's own.
 
-use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fhe::{EvaluationKey, FheError, KeyId, ParamSet};
 use kernels::cpu::CpuKey;
-use kernels::{Backend, CpuBackend, KernelError};
+use kernels::{Backend, CpuBackend};
 use parking_lot::Mutex;
 
 use super::Tenant;
 
-/// Of one tenant, so that nobody fills the disk alone.
-pub(super) const MAX_KEYS_PER_TENANT: usize = 64;
-const EXTENSION: &str = "vgek";
+mod cache;
+mod disk;
+mod error;
+mod index;
+mod keeper;
+mod meta;
+mod uploads;
 
-#[derive(Debug, thiserror::Error)]
-pub enum KeyStoreError {
-    #[error("the key store {} failed: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("the disk space that is set aside for keys ({limit} bytes) is used up")]
-    Full { limit: u64 },
-    #[error("this tenant has {MAX_KEYS_PER_TENANT} keys already")]
-    TooMany,
-    #[error("there is no such key")]
-    Unknown,
-    #[error("the stored key is damaged, and was removed; register it again")]
-    Damaged(#[source] FheError),
-    #[error(transparent)]
-    Expand(KernelError),
-}
+pub use error::{KeyStoreError, UploadError};
+pub(super) use keeper::Keeper;
+pub(super) use meta::{Lifetimes, Meta, Wishes};
+pub(super) use uploads::{Started, UPLOAD_IDLE_S, Upload};
+
+use cache::{Cache, Need, Turn};
+use disk::Layout;
+use index::{Candidate, Entry, Index, Name, State};
+use uploads::{UploadId, Uploads};
+
+/// Seconds since 1970.
+pub(super) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What is known of a key without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,104 +44,336 @@ pub(super) struct KeyInfo {
     pub bytes: u64,
 }
 
+/// A key as its tenant sees it.
+#[derive(Clone, Debug)]
+pub(super) struct KeyView {
+    pub id: KeyId,
+    pub info: KeyInfo,
+    pub meta: Meta,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    New,
+    WasThere,
+}
+
+pub(super) struct KeyStoreOptions {
+    pub dir: PathBuf,
+    pub max_bytes: u64,
+    pub cache_bytes: u64,
+    pub lifetimes: Lifetimes,
+    pub clock: Clock,
+}
+
 pub(super) struct KeyStore {
-    dir: PathBuf,
+    layout: Layout,
     max_bytes: u64,
-    index: Mutex<HashMap<(Tenant, KeyId), KeyInfo>>,
-    cache: Mutex<Cache>,
+    lifetimes: Lifetimes,
+    clock: Clock,
+    /// Held while files get their names or lose them: two steps of two requests never mix.
+    disk: Mutex<()>,
+    index: Mutex<Index>,
+    cache: Cache,
+    uploads: Uploads,
+    work: keeper::Work,
 }
 
-struct Cache {
-    budget: u64,
-    clock: u64,
-    /// By what it was expanded for, too: sums alone need next to nothing of a key with bootstraps.
-    held: HashMap<(KeyId, ParamSet), Held>,
-}
-
-struct Held {
-    key: Arc<CpuKey>,
-    bytes: u64,
-    used: u64,
+/// Where the bytes of a new key are.
+enum Bytes<'b> {
+    Memory(&'b [u8]),
+    /// A finished upload: whole and fsynced.
+    Part(&'b Path, UploadId),
 }
 
 impl KeyStore {
-    pub fn open(dir: &Path, max_bytes: u64, cache_bytes: u64) -> Result<Self, KeyStoreError> {
-        let index = scan(dir).map_err(|source| KeyStoreError::Io {
-            path: dir.to_owned(),
+    /// Reads which keys and unfinished uploads are there, and puts right what a crash left between two steps.
+    pub fn open(options: KeyStoreOptions) -> Result<Self, KeyStoreError> {
+        let layout = Layout::new(&options.dir);
+        let now = (options.clock)();
+        let failed = |source| KeyStoreError::Io {
+            path: options.dir.clone(),
             source,
-        })?;
-        tracing::info!(keys = index.len(), dir = %dir.display(), "evaluation keys found");
-        Ok(Self {
-            dir: dir.to_owned(),
-            max_bytes,
+        };
+        let mut index = Index::default();
+        let mut nameless = Vec::new();
+        for found in layout.scan().map_err(failed)? {
+            let meta = found.meta.unwrap_or_else(|| {
+                nameless.push((found.tenant.clone(), found.id));
+                Meta::adopted(found.modified, now, &options.lifetimes)
+            });
+            let entry = Entry {
+                info: found.info,
+                state: State::Ready,
+                written_use: meta.last_used,
+                meta,
+            };
+            index.keys.insert((found.tenant, found.id), entry);
+        }
+        let uploads = Uploads::open(&layout).map_err(failed)?;
+        index.reserved = uploads.reservations();
+        tracing::info!(keys = index.keys.len(), dir = %options.dir.display(), "evaluation keys found");
+        let store = Self {
+            layout,
+            max_bytes: options.max_bytes,
+            lifetimes: options.lifetimes,
+            clock: options.clock,
+            disk: Mutex::new(()),
             index: Mutex::new(index),
-            cache: Mutex::new(Cache {
-                budget: cache_bytes,
-                clock: 0,
-                held: HashMap::new(),
-            }),
+            cache: Cache::new(options.cache_bytes),
+            uploads,
+            work: keeper::Work::default(),
+        };
+        for name in nameless {
+            store.write_meta(&name)?;
+        }
+        let unfinished = store.index.lock().unfinished_rotations();
+        for (tenant, old, new) in unfinished {
+            store.retire(&tenant, old, new);
+        }
+        Ok(store)
+    }
+
+    fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// A key that is there, expired or not: `expanded` tells the difference.
+    pub fn info(&self, tenant: &Tenant, id: KeyId) -> Option<KeyInfo> {
+        let index = self.index.lock();
+        let entry = index.keys.get(&(tenant.clone(), id))?;
+        (entry.state == State::Ready).then_some(entry.info)
+    }
+
+    pub fn describe(&self, tenant: &Tenant, id: KeyId) -> Result<KeyView, KeyStoreError> {
+        let index = self.index.lock();
+        let entry = index.ready(&(tenant.clone(), id), self.now())?;
+        Ok(KeyView {
+            id,
+            info: entry.info,
+            meta: entry.meta.clone(),
         })
     }
 
-    pub fn info(&self, tenant: &Tenant, id: KeyId) -> Option<KeyInfo> {
-        self.index.lock().get(&(tenant.clone(), id)).copied()
+    /// The tenant's keys, the oldest first.
+    pub fn list(&self, tenant: &Tenant) -> Vec<KeyView> {
+        let now = self.now();
+        let index = self.index.lock();
+        let view = |(id, entry): (KeyId, &Entry)| KeyView {
+            id,
+            info: entry.info,
+            meta: entry.meta.clone(),
+        };
+        let mut all: Vec<_> = index
+            .of(tenant)
+            .filter(|(_, entry)| entry.state == State::Ready && !entry.meta.expired(now))
+            .map(view)
+            .collect();
+        all.sort_by_key(|view| (view.meta.created, view.id));
+        all
     }
 
-    /// Stores a key durably; `false` if it was there already. Blocks on the disk.
-    pub fn add(&self, tenant: &Tenant, key: &EvaluationKey) -> Result<bool, KeyStoreError> {
+    /// Stores a key durably. Blocks on the disk.
+    pub fn add(
+        &self,
+        tenant: &Tenant,
+        key: &EvaluationKey,
+        wishes: &Wishes,
+    ) -> Result<Added, KeyStoreError> {
         let info = KeyInfo {
             set: key.set(),
             bytes: key.as_bytes().len() as u64,
         };
+        let name = (tenant.clone(), key.id());
+        self.register(&name, info, wishes, Bytes::Memory(key.as_bytes()))
+    }
+
+    fn register(
+        &self,
+        name: &Name,
+        info: KeyInfo,
+        wishes: &Wishes,
+        bytes: Bytes<'_>,
+    ) -> Result<Added, KeyStoreError> {
+        let (tenant, id) = name;
+        if let Some(KeyStoreError::Expired) = self.describe(tenant, *id).err() {
+            self.remove(tenant, *id)?;
+        }
+        let upload = match &bytes {
+            Bytes::Memory(_) => None,
+            Bytes::Part(_, upload) => Some(*upload),
+        };
         // Entered first, so that two uploads at once cannot both fit into the same last space.
-        if !self.enter(tenant, key.id(), info)? {
-            return Ok(false);
+        let added = self.enter(name, info, wishes, upload)?;
+        if added == Added::New
+            && let Err(error) = self.write(name, bytes)
+        {
+            self.give_up(name);
+            return Err(error);
         }
-        let path = self.path(tenant, key.id());
-        write(&path, key.as_bytes())
-            .map(|()| true)
-            .map_err(|source| {
-                self.index.lock().remove(&(tenant.clone(), key.id()));
-                KeyStoreError::Io { path, source }
-            })
+        if added == Added::WasThere {
+            self.write_meta(name)?;
+        }
+        if let Some(old) = wishes.replaces() {
+            self.retire(tenant, old, *id);
+        }
+        self.work.warm(name.clone());
+        Ok(added)
     }
 
-    fn enter(&self, tenant: &Tenant, id: KeyId, info: KeyInfo) -> Result<bool, KeyStoreError> {
+    fn enter(
+        &self,
+        name: &Name,
+        info: KeyInfo,
+        wishes: &Wishes,
+        upload: Option<UploadId>,
+    ) -> Result<Added, KeyStoreError> {
+        let now = self.now();
         let mut index = self.index.lock();
-        if index.contains_key(&(tenant.clone(), id)) {
-            return Ok(false);
+        self.check_replaced(&index, name, wishes.replaces(), now)?;
+        match index.keys.get_mut(name) {
+            Some(entry) if entry.state == State::Ready => {
+                entry.meta.renew(now, wishes, &self.lifetimes);
+                return Ok(Added::WasThere);
+            }
+            Some(_) => return Err(KeyStoreError::InProgress),
+            None => {}
         }
-        if index.keys().filter(|(of, _)| of == tenant).count() >= MAX_KEYS_PER_TENANT {
-            return Err(KeyStoreError::TooMany);
+        let candidate = Candidate {
+            tenant: &name.0,
+            bytes: info.bytes,
+            replaces: wishes.replaces(),
+            upload,
+        };
+        index.admit(&candidate, self.max_bytes)?;
+        let entry = Entry {
+            info,
+            state: State::Storing,
+            meta: Meta::new(now, wishes, &self.lifetimes),
+            written_use: None,
+        };
+        index.keys.insert(name.clone(), entry);
+        // From here on the key itself takes the space.
+        if let Some(upload) = upload {
+            index.reserved.remove(&upload);
         }
-        let used: u64 = index.values().map(|info| info.bytes).sum();
-        if used + info.bytes > self.max_bytes {
-            return Err(KeyStoreError::Full {
-                limit: self.max_bytes,
-            });
-        }
-        index.insert((tenant.clone(), id), info);
-        Ok(true)
+        Ok(Added::New)
     }
 
-    /// `false` if this tenant has no such key. Blocks on the disk.
+    fn check_replaced(
+        &self,
+        index: &Index,
+        (tenant, id): &Name,
+        replaces: Option<KeyId>,
+        now: u64,
+    ) -> Result<(), KeyStoreError> {
+        let Some(old) = replaces else { return Ok(()) };
+        match index.ready(&(tenant.clone(), old), now) {
+            Ok(_) if old != *id => Ok(()),
+            _ => Err(KeyStoreError::CannotReplace),
+        }
+    }
+
+    fn write(&self, name: &Name, bytes: Bytes<'_>) -> Result<(), KeyStoreError> {
+        let (tenant, id) = name;
+        let path = self.layout.key(tenant, *id);
+        let temporary = self.layout.temporary(tenant, *id);
+        let from = match bytes {
+            Bytes::Memory(bytes) => {
+                disk::make_dir(&self.layout.tenant(tenant))
+                    .and_then(|()| disk::write_new(&temporary, bytes))
+                    .map_err(KeyStoreError::io(&temporary))?;
+                &*temporary
+            }
+            Bytes::Part(path, _) => path,
+        };
+        let _disk = self.disk.lock();
+        let Some(meta) = self.index.lock().keys.get(name).map(|e| e.meta.clone()) else {
+            return Err(KeyStoreError::Unknown);
+        };
+        self.layout
+            .install(tenant, *id, from, &meta)
+            .map_err(KeyStoreError::io(&path))?;
+        if let Some(entry) = self.index.lock().keys.get_mut(name) {
+            entry.state = State::Ready;
+        }
+        Ok(())
+    }
+
+    /// A key that could not be stored: nothing of it stays.
+    fn give_up(&self, (tenant, id): &Name) {
+        let _disk = self.disk.lock();
+        let removed = self.layout.remove(tenant, *id);
+        let mut index = self.index.lock();
+        match removed {
+            Ok(()) => {
+                index.keys.remove(&(tenant.clone(), *id));
+            }
+            Err(error) => {
+                tracing::error!(%tenant, key = %id, %error, "what is left of a key could not be removed; it is tried again");
+                if let Some(entry) = index.keys.get_mut(&(tenant.clone(), *id)) {
+                    entry.state = State::Removing;
+                }
+            }
+        }
+    }
+
+    /// The new key is there: the old one has its grace, and ends.
+    fn retire(&self, tenant: &Tenant, old: KeyId, new: KeyId) {
+        let name = (tenant.clone(), old);
+        if let Some(entry) = self.index.lock().keys.get_mut(&name) {
+            entry.meta.retire(new, self.now(), &self.lifetimes);
+        }
+        // The new key says what it replaces: should this fail, the next start makes up for it.
+        if let Err(error) = self.write_meta(&name) {
+            tracing::error!(%tenant, key = %old, %error, "the end of a replaced key is not on disk yet");
+        }
+    }
+
+    /// What the index says of the key, on disk; nothing if it is not there any more.
+    fn write_meta(&self, name: &Name) -> Result<(), KeyStoreError> {
+        let _disk = self.disk.lock();
+        let meta = match self.index.lock().keys.get(name) {
+            Some(entry) if entry.state == State::Ready => entry.meta.clone(),
+            _ => return Ok(()),
+        };
+        let path = self.layout.note(&name.0, name.1);
+        disk::write_note(&path, &meta).map_err(KeyStoreError::io(&path))?;
+        if let Some(entry) = self.index.lock().keys.get_mut(name) {
+            entry.written_use = meta.last_used;
+        }
+        Ok(())
+    }
+
+    /// `false` if this tenant has no such key. When it is true, the key is gone from the disk and, unless another tenant
+    /// has it too, from memory; a batch that is being computed with it ends. Blocks on the disk.
     pub fn remove(&self, tenant: &Tenant, id: KeyId) -> Result<bool, KeyStoreError> {
-        let path = self.path(tenant, id);
+        let name = (tenant.clone(), id);
+        let _disk = self.disk.lock();
         {
             let mut index = self.index.lock();
-            if index.remove(&(tenant.clone(), id)).is_none() {
-                return Ok(false);
+            match index.keys.get_mut(&name) {
+                None => return Ok(false),
+                Some(entry) if entry.state == State::Storing => {
+                    return Err(KeyStoreError::InProgress);
+                }
+                Some(entry) => entry.state = State::Removing,
             }
-            if !index.keys().any(|(_, other)| *other == id) {
-                self.cache.lock().held.retain(|(of, _), _| *of != id);
+            if !index.anyone_has(id) {
+                self.cache.forget(id);
             }
         }
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(KeyStoreError::Io { path, source })
-            }
-            _ => Ok(true),
+        // Should it fail, nobody finds the key any more, and the next sweep tries again.
+        let path = self.layout.key(tenant, id);
+        self.layout
+            .remove(tenant, id)
+            .map_err(KeyStoreError::io(&path))?;
+        self.index.lock().keys.remove(&name);
+        // An upload of the same key that was left unfinished holds its bytes too.
+        if let Some(upload) = self.uploads.of(tenant, id) {
+            let _ = self.cancel_upload(&upload);
         }
+        Ok(true)
     }
 
     /// The key, ready to compute programs of `needed` with; read and expanded if it is not in the cache. Blocks: for
@@ -153,21 +385,61 @@ impl KeyStore {
         id: KeyId,
         needed: ParamSet,
     ) -> Result<Arc<CpuKey>, KeyStoreError> {
-        let info = self.info(tenant, id).ok_or(KeyStoreError::Unknown)?;
-        if let Some(key) = self.cache.lock().get((id, needed)) {
-            return Ok(key);
+        let name = (tenant.clone(), id);
+        let info = {
+            let now = self.now();
+            let mut index = self.index.lock();
+            let info = index.ready(&name, now)?.info;
+            if let Some(entry) = index.keys.get_mut(&name) {
+                entry.meta.last_used = Some(now);
+            }
+            info
+        };
+        match self.expand(backend, &name, info, needed, Need::Now)? {
+            Some(key) => Ok(key),
+            // Only what is needed later can find no room.
+            None => Err(KeyStoreError::Unknown),
         }
-        let bytes = backend.expanded_bytes(needed) as u64;
-        let read = self.read(tenant, id, info)?;
-        self.cache.lock().make_room(bytes);
-        let key = Arc::new(
-            backend
-                .expand_for(&read, needed)
-                .map_err(KeyStoreError::Expand)?,
-        );
+    }
+
+    fn expand(
+        &self,
+        backend: &CpuBackend,
+        name: &Name,
+        info: KeyInfo,
+        needed: ParamSet,
+        need: Need,
+    ) -> Result<Option<Arc<CpuKey>>, KeyStoreError> {
+        let id = name.1;
+        let bytes = self.expanded_bytes(backend, needed);
+        let lead = match self.cache.turn((id, needed), bytes, need) {
+            Turn::Held(key) => return Ok(Some(key)),
+            Turn::NoRoom => return Ok(None),
+            Turn::Lead(lead) => lead,
+        };
+        let read = self.read(&name.0, id, info)?;
+        let key = backend
+            .expand_for(&read, needed)
+            .map_err(KeyStoreError::Expand)?;
+        let key = Arc::new(key);
         metrics::counter!("gateway_fhe_key_loads_total").increment(1);
-        self.cache.lock().put((id, needed), key.clone(), bytes);
-        Ok(key)
+        // Deleted meanwhile: whoever waits for it has it, and it is not held.
+        let index = self.index.lock();
+        if index.anyone_has(id) {
+            lead.hold(key.clone());
+        }
+        Ok(Some(key))
+    }
+
+    /// Expands a key before it is needed, if there is room for it.
+    fn warm(&self, backend: &CpuBackend, name: &Name) {
+        let info = match self.index.lock().ready(name, self.now()) {
+            Ok(entry) => entry.info,
+            Err(_) => return,
+        };
+        if let Err(error) = self.expand(backend, name, info, info.set, Need::Later) {
+            tracing::warn!(tenant = %name.0, key = %name.1, %error, "a key could not be expanded ahead of need");
+        }
     }
 
     /// Memory that a key takes once it is expanded for programs of this set.
@@ -176,7 +448,7 @@ impl KeyStore {
     }
 
     pub fn cache_budget(&self) -> u64 {
-        self.cache.lock().budget
+        self.cache.budget()
     }
 
     fn read(
@@ -185,12 +457,12 @@ impl KeyStore {
         id: KeyId,
         info: KeyInfo,
     ) -> Result<EvaluationKey, KeyStoreError> {
-        let path = self.path(tenant, id);
+        let path = self.layout.key(tenant, id);
         let mut bytes = Vec::with_capacity(info.bytes as usize);
         fs::File::open(&path)
             .and_then(|file| file.take(info.bytes + 1).read_to_end(&mut bytes))
             .map_err(|source| match source.kind() {
-                // Removed, or not yet written by an upload that is still going on.
+                // Deleted meanwhile.
                 io::ErrorKind::NotFound => KeyStoreError::Unknown,
                 _ => KeyStoreError::Io { path, source },
             })?;
@@ -209,111 +481,35 @@ impl KeyStore {
         }))
     }
 
-    fn path(&self, tenant: &Tenant, id: KeyId) -> PathBuf {
-        self.dir
-            .join(tenant.as_str())
-            .join(format!("{id}.{EXTENSION}"))
-    }
-}
-
-impl Cache {
-    fn get(&mut self, id: (KeyId, ParamSet)) -> Option<Arc<CpuKey>> {
-        self.clock += 1;
-        let held = self.held.get_mut(&id)?;
-        held.used = self.clock;
-        Some(held.key.clone())
-    }
-
-    /// Evicts the least recently used until `bytes` more fit, or nothing is left.
-    fn make_room(&mut self, bytes: u64) {
-        while self.held.values().map(|held| held.bytes).sum::<u64>() + bytes > self.budget {
-            let Some(oldest) = self
-                .held
-                .iter()
-                .min_by_key(|(_, held)| held.used)
-                .map(|(id, _)| *id)
-            else {
-                return;
-            };
-            self.held.remove(&oldest);
-            metrics::counter!("gateway_fhe_key_evictions_total").increment(1);
-        }
-    }
-
-    fn put(&mut self, id: (KeyId, ParamSet), key: Arc<CpuKey>, bytes: u64) {
-        self.make_room(bytes);
-        self.clock += 1;
-        let used = self.clock;
-        self.held.insert(id, Held { key, bytes, used });
-    }
-}
-
-/// Keys found under `dir`, which is made if it is not there. Leftovers of an interrupted write are removed.
-fn scan(dir: &Path) -> io::Result<HashMap<(Tenant, KeyId), KeyInfo>> {
-    fs::create_dir_all(dir)?;
-    let mut index = HashMap::new();
-    for tenant_dir in fs::read_dir(dir)? {
-        let tenant_dir = tenant_dir?;
-        let Some(tenant) = tenant_dir
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<Tenant>().ok())
-        else {
-            continue;
-        };
-        if !tenant_dir.file_type()?.is_dir() {
-            continue;
-        }
-        for file in fs::read_dir(tenant_dir.path())? {
-            let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "tmp") {
-                fs::remove_file(&path)?;
-                continue;
+    /// Deletes what has expired, keys and unfinished uploads, and writes what is written behind. Blocks on the disk.
+    pub fn sweep(&self) {
+        let now = self.now();
+        let due = self.index.lock().due(now);
+        for (tenant, id) in due {
+            match self.remove(&tenant, id) {
+                Ok(_) => tracing::info!(%tenant, key = %id, "a key that had expired is deleted"),
+                Err(error) => {
+                    tracing::error!(%tenant, key = %id, %error, "a key that has expired could not be deleted; it is tried again");
+                }
             }
-            if let Some((id, info)) = described(&path)? {
-                index.insert((tenant.clone(), id), info);
+        }
+        self.sweep_uploads(now);
+        self.write_uses(false);
+        let index = self.index.lock();
+        metrics::gauge!("gateway_fhe_keys").set(index.keys.len() as f64);
+        metrics::gauge!("gateway_fhe_key_store_bytes").set(index.bytes() as f64);
+        metrics::gauge!("gateway_fhe_uploads").set(index.reserved.len() as f64);
+    }
+
+    /// `all`: even those whose use on disk is recent enough for people.
+    fn write_uses(&self, all: bool) {
+        let used = self.index.lock().used_since(all);
+        for name in used {
+            if let Err(error) = self.write_meta(&name) {
+                tracing::warn!(tenant = %name.0, key = %name.1, %error, "when a key was used last could not be written");
             }
         }
     }
-    Ok(index)
-}
-
-/// By name and size alone: thousands of keys are not read at the start.
-fn described(path: &Path) -> io::Result<Option<(KeyId, KeyInfo)>> {
-    let is_key = path
-        .extension()
-        .is_some_and(|extension| extension == EXTENSION);
-    let id = path
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .and_then(|stem| stem.parse::<KeyId>().ok());
-    let bytes = fs::metadata(path)?.len();
-    let set = ParamSet::ALL
-        .into_iter()
-        .find(|&set| EvaluationKey::bytes_of(set) as u64 == bytes);
-    match (is_key, id, set) {
-        (true, Some(id), Some(set)) => Ok(Some((id, KeyInfo { set, bytes }))),
-        _ => {
-            tracing::warn!(path = %path.display(), "not an evaluation key: left alone");
-            Ok(None)
-        }
-    }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let temporary = path.with_extension("tmp");
-    let mut file = fs::File::create(&temporary)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    fs::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use fhe::FheError;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::keys::KeyStoreError;
+use super::keys::{KeyStoreError, UploadError};
 
 /// A failure in the client's words. `name` becomes the type `urn:veilgate:fhe:<name>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct Problem {
     pub name: &'static str,
     pub detail: String,
     pub retry_after_s: Option<u64>,
+    /// Fields of the response that belong to this kind of problem.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// Extension members (RFC 9457, section 3.2).
+    pub members: Vec<(&'static str, u64)>,
 }
 
 impl Problem {
@@ -22,7 +26,19 @@ impl Problem {
             name,
             detail: detail.into(),
             retry_after_s: None,
+            fields: Vec::new(),
+            members: Vec::new(),
         }
+    }
+
+    /// Who is nobody is told how to be somebody.
+    pub(super) fn challenged(self, how: HeaderValue) -> Self {
+        self.with_field(header::WWW_AUTHENTICATE, how)
+    }
+
+    pub(super) fn with_field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.push((name, value));
+        self
     }
 
     pub(super) fn busy(retry_after_s: u64) -> Self {
@@ -45,6 +61,14 @@ impl Problem {
         )
     }
 
+    pub(super) fn incomplete() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "incomplete",
+            "the request's body did not arrive whole",
+        )
+    }
+
     pub(super) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -55,12 +79,20 @@ impl Problem {
 
     pub(super) fn into_response(self) -> Response<Bytes> {
         let title = self.status.canonical_reason().unwrap_or("error");
-        let body = serde_json::json!({
-            "type": format!("urn:veilgate:fhe:{}", self.name),
+        // RFC 9457 types of others keep their names.
+        let kind = match self.name.contains(':') {
+            true => self.name.to_owned(),
+            false => format!("urn:veilgate:fhe:{}", self.name),
+        };
+        let mut body = serde_json::json!({
+            "type": kind,
             "title": title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (name, value) in self.members {
+            body[name] = value.into();
+        }
         let mut response = Response::new(Bytes::from(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -69,6 +101,7 @@ impl Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.fields);
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -99,17 +132,35 @@ impl From<FheError> for Problem {
 
 impl From<KeyStoreError> for Problem {
     fn from(error: KeyStoreError) -> Self {
+        let conflict = |name, detail| Self::new(StatusCode::CONFLICT, name, detail);
         match error {
             KeyStoreError::Unknown => Self::unknown_key(),
+            KeyStoreError::Expired => Self::new(
+                StatusCode::GONE,
+                "key-expired",
+                "this key has expired and is deleted; register it again, or a new one",
+            ),
             KeyStoreError::Full { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "key-store-full",
                 "the gateway's space for keys is used up; remove keys that are no longer needed, or ask its operator",
             ),
-            KeyStoreError::TooMany => Self::new(
-                StatusCode::CONFLICT,
+            KeyStoreError::TooMany { .. } => conflict(
                 "too-many-keys",
                 format!("{error}; remove one with DELETE /fhe/v1/keys/{{id}}"),
+            ),
+            KeyStoreError::TooMuch { .. } => conflict(
+                "too-many-key-bytes",
+                format!("{error}; remove one with DELETE /fhe/v1/keys/{{id}}"),
+            ),
+            KeyStoreError::InProgress => Self {
+                detail: format!("{error}; try again when it is done"),
+                ..Self::busy(1)
+            },
+            KeyStoreError::CannotReplace => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "cannot-replace",
+                format!("{error}; GET /fhe/v1/keys lists those that are registered for you"),
             ),
             KeyStoreError::Damaged(_) => {
                 Self::new(StatusCode::NOT_FOUND, "unknown-key", error.to_string())
@@ -121,3 +172,71 @@ impl From<KeyStoreError> for Problem {
         }
     }
 }
+
+/// The names that begin with https: are those of the draft on resumable uploads.
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        let detail = error.to_string();
+        let new = |status, name, advice: &str| Self::new(status, name, format!("{detail}{advice}"));
+        match error {
+            UploadError::Store(error) => error.into(),
+            UploadError::NotAKey(error) => error.into(),
+            UploadError::Unknown => new(
+                StatusCode::NOT_FOUND,
+                "unknown-upload",
+                "; it is done, was given up, or is another tenant's: begin one with POST /fhe/v1/uploads",
+            ),
+            UploadError::WrongLength(_) => new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "wrong-length",
+                ": look at docs/specs/fhe-formats.md",
+            ),
+            UploadError::TooMany => new(
+                StatusCode::CONFLICT,
+                "too-many-uploads",
+                "; finish one, or DELETE it: GET /fhe/v1/uploads lists them",
+            ),
+            UploadError::TooManyInAll => Self {
+                detail: format!("{detail}; try again after the time in Retry-After"),
+                ..Self::busy(30)
+            },
+            UploadError::NoSpace => new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "upload-space-full",
+                "; try again later",
+            ),
+            UploadError::WrongOffset { expected, given } => Self {
+                members: vec![("expected-offset", expected), ("provided-offset", given)],
+                ..new(StatusCode::CONFLICT, MISMATCHING_OFFSET, "")
+            }
+            .with_field(HeaderName::from_static("upload-offset"), expected.into()),
+            UploadError::Superseded => new(
+                StatusCode::CONFLICT,
+                "upload-superseded",
+                "; only the latest request writes",
+            ),
+            UploadError::Finishing => Self {
+                detail: format!("{detail}; try again when it is done"),
+                ..Self::busy(1)
+            },
+            UploadError::TooLong(_) => {
+                new(StatusCode::PAYLOAD_TOO_LARGE, "oversize", "; send no more")
+            }
+            UploadError::Short { .. } => new(
+                StatusCode::BAD_REQUEST,
+                INCONSISTENT_LENGTH,
+                ", and the part said that it was the last",
+            ),
+            UploadError::NotTheKey => new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "hash-mismatch",
+                "; the upload is removed: begin again",
+            ),
+        }
+    }
+}
+
+const MISMATCHING_OFFSET: &str =
+    "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
+const INCONSISTENT_LENGTH: &str =
+    "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";

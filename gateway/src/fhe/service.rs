@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 
-use super::{FheOptions, FheService, Tenant};
+use super::{FheOptions, FheService, Tenant, TenantSettings, TokenSource};
 use crate::body::Body;
-use crate::config::FheConfig;
+use crate::config::{FheConfig, FheQuotas, FheTenantConfig, FheToken};
 use crate::error::ProxyError;
 use crate::pipeline::Service;
 
@@ -23,24 +23,59 @@ impl From<&FheConfig> for FheOptions {
             batch_wait: config.batch_wait,
             max_queue: config.max_queue,
             threads: config.threads,
+            key_ttl: config.key_ttl,
+            rotation_grace: config.rotation_grace,
+            prewarm: config.prewarm,
+            anonymous: config.anonymous,
+            tenant_defaults: settings(&config.tenant_defaults),
+            tenants: config.tenants.iter().filter_map(tenant).collect(),
         }
     }
 }
 
-/// The tenant is what authentication left in the request's extensions; without any, all are one tenant.
+fn settings(config: &FheQuotas) -> TenantSettings {
+    TenantSettings {
+        max_keys: config.max_keys,
+        max_key_bytes: config.max_key_bytes,
+        priority: config.priority,
+    }
+}
+
+/// A name that is none was refused when the config was checked.
+fn tenant(config: &FheTenantConfig) -> Option<(Tenant, Vec<TokenSource>)> {
+    let tenant: Tenant = config.name.parse().ok()?;
+    let source = |token: &FheToken| match token {
+        FheToken::Hash(text) => text.parse().ok().map(TokenSource::Hash),
+        FheToken::File(path) => Some(TokenSource::File(path.clone())),
+    };
+    let tokens = config.tokens.iter().filter_map(source).collect();
+    Some((tenant.with_settings(settings(&config.quotas)), tokens))
+}
+
+/// Whom the certificate names is in the request's extensions; the tenant that it came to is in the response's.
 impl Service for FheService {
     fn call(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send + '_>> {
         Box::pin(async move {
-            let tenant = request
-                .extensions()
-                .get::<Tenant>()
-                .cloned()
-                .unwrap_or_default();
-            let response = self.handle(request, &tenant).await;
+            let certified = request.extensions().get::<Tenant>().cloned();
+            let tenant = self.tenants.identify(certified, request.headers());
+            // Read once, and nowhere else.
+            request.headers_mut().remove(header::AUTHORIZATION);
+            let response = match tenant {
+                Ok(tenant) => {
+                    let mut response = self.handle(request, &tenant).await;
+                    response.extensions_mut().insert(tenant);
+                    response
+                }
+                Err(problem) => problem.into_response(),
+            };
             Ok(response.map(Body::full))
         })
+    }
+
+    fn owns_authorization(&self) -> bool {
+        self.tenants.have_tokens()
     }
 }

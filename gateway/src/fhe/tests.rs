@@ -8,6 +8,8 @@ use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 
+mod lifecycle;
+
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models");
 const LINEAR: &str = "breast-cancer-linear";
 const TREES: &str = "breast-cancer-trees";

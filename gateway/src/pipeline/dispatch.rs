@@ -25,7 +25,14 @@ pub(super) async fn run(stage: &mut Stage<'_>, body: Body) -> Result<Answer, Pro
         (Handler::Fhe, false) => to_fhe(stage, body).await,
         (Handler::Upstream(default), _) => through_cache(stage, default, body).await,
         // A policy chose an upstream instead of the engine.
-        (Handler::Fhe, true) => through_cache(stage, "", body).await,
+        (Handler::Fhe, true) => {
+            let service = stage.gateway.fhe.as_ref();
+            if service.is_some_and(|service| service.owns_authorization()) {
+                let headers = &mut stage.context.request.headers;
+                headers.remove(http::header::AUTHORIZATION);
+            }
+            through_cache(stage, "", body).await
+        }
     }
 }
 
@@ -85,7 +92,11 @@ async fn to_fhe(stage: &mut Stage<'_>, body: Body) -> Result<Answer, ProxyError>
     let deadline = Instant::from_std(stage.account.started()) + stage.route.config.timeout;
     let serving = tokio::time::timeout_at(deadline, service.call(request));
     match stage.apart(serving).await {
-        Ok(served) => Ok(Answer::new(served?, Source::Fhe)),
+        Ok(served) => {
+            let served = served?;
+            account_tenant(stage, &served);
+            Ok(Answer::new(served, Source::Fhe))
+        }
         Err(_) => {
             let detail = "the evaluation took longer than the route's timeout";
             Err(ProxyError::new(
@@ -120,15 +131,25 @@ fn build(
     Ok(request)
 }
 
-/// Keys belong to whom the client's certificate names; where none is asked for, everybody is one tenant.
+/// Keys belong to whom the client's certificate names, or its token: the service knows the tokens.
 #[cfg(feature = "fhe")]
 fn name_tenant(stage: &mut Stage<'_>, request: &mut Request<Body>) {
-    let subject = stage.context.info.identity.subject.as_deref();
-    if let Some(tenant) = subject.and_then(|subject| subject.parse::<crate::fhe::Tenant>().ok()) {
-        stage.account.summary.tenant = Some(tenant.to_string());
+    if let Some(subject) = stage.context.info.identity.subject.as_deref() {
+        let tenant = crate::fhe::Tenant::of_subject(subject);
         request.extensions_mut().insert(tenant);
+    }
+}
+
+/// Whose request the service found it to be.
+#[cfg(feature = "fhe")]
+fn account_tenant(stage: &mut Stage<'_>, served: &http::Response<Body>) {
+    if let Some(tenant) = served.extensions().get::<crate::fhe::Tenant>() {
+        stage.account.summary.tenant = Some(tenant.to_string());
     }
 }
 
 #[cfg(not(feature = "fhe"))]
 fn name_tenant(_: &mut Stage<'_>, _: &mut Request<Body>) {}
+
+#[cfg(not(feature = "fhe"))]
+fn account_tenant(_: &mut Stage<'_>, _: &http::Response<Body>) {}

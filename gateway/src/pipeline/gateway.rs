@@ -41,6 +41,11 @@ pub trait Service: Send + Sync {
         &self,
         request: Request<Body>,
     ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, ProxyError>> + Send + '_>>;
+
+    /// Whether Authorization holds secrets of this service: then it goes to nobody else.
+    fn owns_authorization(&self) -> bool {
+        false
+    }
 }
 
 /// The shared state of all exchanges.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::fields::{Fields, span};
+use super::tenants;
 use crate::config::raw::{RawCache, RawFhe, RawLimits, RawOutbox, RawServer, RawSync};
 use crate::config::report::Problem;
 use crate::config::{CacheConfig, FheConfig, LimitsConfig, OutboxConfig, ServerConfig, SyncConfig};
@@ -78,7 +79,15 @@ pub(super) fn cache(raw: &RawCache, fields: &mut Fields<'_>) -> CacheConfig {
 }
 
 pub(super) fn fhe(raw: &RawFhe, fields: &mut Fields<'_>) -> Option<FheConfig> {
+    let (tenant_defaults, tenants) = tenants::check(raw, fields);
     Some(FheConfig {
+        key_ttl: tenants::key_ttl(raw, fields),
+        rotation_grace: tenants::rotation_grace(raw, fields),
+        prewarm: raw.prewarm.unwrap_or(true),
+        // As soon as tenants are named, nobody is served without a name unless the operator says so.
+        anonymous: raw.anonymous.unwrap_or(tenants.is_empty()),
+        tenant_defaults,
+        tenants,
         keys_dir: fields.path(&raw.keys_dir),
         programs_dir: fields.path(&raw.programs_dir),
         key_cache_bytes: raw.key_cache_bytes.map_or(512 * MIB, |size| size.0),
