@@ -323,7 +323,12 @@ pub struct FheConfig {
     pub batch_size: usize,
     pub batch_wait: Duration,
     /// Jobs waiting; more are answered 503.
+    pub batch_time: Duration,
     pub max_queue: usize,
+    /// Of one tenant; `None` for half of `max_queue`.
+    pub max_tenant_queue: Option<usize>,
+    pub queue_bytes: usize,
+    pub max_wait: Duration,
     /// Threads of the CPU backend; `None` for all cores.
     pub threads: Option<usize>,
     /// How long a key lives at most, and if its client does not say; `None` for no end.
@@ -362,6 +367,7 @@ pub enum FheToken {
     /// `blake3:` and 64 hexadecimal digits.
     Hash(String),
     File(PathBuf),
+    pub nice: u8,
 }
 
 /// `[outbox]`.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kernels::{CpuBackend, Engine, KernelError};
+use kernels::KernelError;
 
 mod batch;
 mod http;
@@ -25,6 +25,9 @@ mod tenant;
 
 pub use batch::{Busy, Evaluated};
 pub use keys::{KeyStoreError, UploadError};
+pub use batch::{Busy, Evaluated, Refusal};
+pub use http::RouteDeadline;
+pub use keys::KeyStoreError;
 pub use problem::Problem;
 pub use programs::ProgramsError;
 pub use tenant::{Tenant, TenantSettings, TenantsError, TokenHash, TokenSource};
@@ -46,8 +49,16 @@ pub struct FheOptions {
     pub batch_size: usize,
     /// How long the first request of a batch waits for others.
     pub batch_wait: Duration,
+    /// A batch is gathered up to so much estimated work, and is at least one request.
+    pub batch_time: Duration,
     /// Requests waiting at most; more are answered 503.
     pub max_queue: usize,
+    /// Of one tenant; more are answered 429. `None` for half of `max_queue`.
+    pub max_tenant_queue: Option<usize>,
+    /// Memory for requests that wait; one tenant has half of it.
+    pub queue_bytes: usize,
+    /// Who would wait longer is turned away at once.
+    pub max_wait: Duration,
     /// Of each of the two engines (sums alone, and bootstraps); `None` for one per core.
     pub threads: Option<usize>,
     /// How long a key lives at most, and if its client does not say; `None` for as long as it is not deleted.
@@ -61,6 +72,8 @@ pub struct FheOptions {
     /// What tenants may have that are not among `tenants`.
     pub tenant_defaults: TenantSettings,
     pub tenants: Vec<(Tenant, Vec<TokenSource>)>,
+    /// How far the engine's threads stand back behind the proxy's, 0 to 19.
+    pub nice: u8,
 }
 
 impl FheOptions {
@@ -74,7 +87,11 @@ impl FheOptions {
             max_request_bytes: 32 << 20,
             batch_size: 64,
             batch_wait: Duration::from_millis(2),
+            batch_time: Duration::from_millis(250),
             max_queue: 1024,
+            max_tenant_queue: None,
+            queue_bytes: 64 << 20,
+            max_wait: Duration::from_secs(5),
             threads: None,
             key_ttl: None,
             rotation_grace: Duration::from_secs(24 * 3600),
@@ -82,6 +99,7 @@ impl FheOptions {
             anonymous: true,
             tenant_defaults: TenantSettings::default(),
             tenants: Vec::new(),
+            nice: 10,
         }
     }
 }
@@ -165,6 +183,14 @@ impl FheService {
             batch::Batcher::start(name, engine()?, keys.clone(), limits)
                 .map_err(FheStartError::Thread)
         };
+        let keys = keys::KeyStore::open(
+            &options.keys_dir,
+            options.key_store_bytes,
+            options.key_cache_bytes,
+        )?;
+        let keys = Arc::new(keys);
+        let limits = batch::Limits::of(options);
+        let start = |name| batch::Batcher::start(name, options.threads, keys.clone(), limits);
         Ok(Self {
             linear: start("linear")?,
             bootstrap: start("bootstrap")?,

@@ -224,7 +224,11 @@ pub(super) struct RawFhe {
     pub max_request_bytes: Option<Size>,
     pub batch_size: Option<Spanned<u64>>,
     pub batch_wait: Option<Span>,
+    pub batch_time: Option<Span>,
     pub max_queue: Option<Spanned<u64>>,
+    pub max_tenant_queue: Option<Spanned<u64>>,
+    pub queue_bytes: Option<Spanned<Size>>,
+    pub max_wait: Option<Span>,
     pub threads: Option<Spanned<u64>>,
     pub key_ttl: Option<Spanned<Span>>,
     pub rotation_grace: Option<Spanned<Span>>,
@@ -246,6 +250,7 @@ pub(super) struct RawFheTenant {
     pub max_keys: Option<Spanned<u64>>,
     pub max_key_bytes: Option<Size>,
     pub priority: Option<Spanned<u64>>,
+    pub nice: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

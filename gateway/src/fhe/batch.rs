@@ -1,60 +1,75 @@
-//! Admission, and the gathering of requests of any keys and programs into batches for one engine.
+//! One engine with its queue and its thread: requests of any keys and programs are admitted, gathered into batches, and
+//! answered. Who is next and who is turned away is decided in `schedule`.
 //!
-//! Invariants: the queue is bounded, in requests and in the time it would take; a batch never holds more ciphertexts
-//! than the engine takes, nor keys that do not fit the cache together; a request that fails, fails alone; whoever
-//! stopped waiting is not computed for.
+//! Invariants: the queue is bounded, in requests, in bytes and in the time it would take; a batch never holds more
+//! ciphertexts than the engine takes, nor keys that do not fit the cache together; a request that fails, fails alone;
+//! whoever stopped waiting, or whose deadline has passed, is not computed for.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use edge_types::Digest;
 use fhe::wire::{Reply, ReplyHeader};
-use fhe::{Entropy, KeyId, OsEntropy, ParamSet, Request};
+use fhe::{Entropy, KeyId, OsEntropy, ParamSet, Program, Request};
 use kernels::cpu::CpuKey;
-use kernels::{Compiled, CpuBackend, Engine, Job, MAX_CIPHERTEXTS, Timings};
+use kernels::{Compiled, CpuBackend, Engine, Job, KernelError, MAX_CIPHERTEXTS, Timings};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::keys::KeyStore;
-use super::{FheOptions, Problem, Tenant};
+use super::{FheOptions, FheStartError, Problem, Tenant};
 
-/// A request that would wait longer is refused at once: its client can do something better.
-const MAX_WAIT: Duration = Duration::from_secs(30);
-/// What one ciphertext is taken to cost until the first batch was measured: a bootstrap on one slow core.
-const FIRST_ESTIMATE: Duration = Duration::from_millis(20);
+mod nice;
+pub(super) mod schedule;
+
+use schedule::{BOOTSTRAP_COST, Scheduler, Terms};
+pub use schedule::{Busy, Refusal};
+
+/// Of every request, whatever it computes: its masks are expanded and its reply is packed, which is like ten terms.
+const REQUEST_COST: u64 = 10;
+/// A request in the queue is its values and about so much around them.
+const REQUEST_BYTES: usize = 512;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     batch_size: usize,
     batch_wait: Duration,
-    max_queue: usize,
+    batch_time: Duration,
+    queue: schedule::Limits,
+    nice: u8,
 }
 
 impl Limits {
     pub fn of(options: &FheOptions) -> Self {
+        let half = (options.max_queue / 2).max(1);
         Self {
             batch_size: options.batch_size.max(1),
             batch_wait: options.batch_wait,
-            max_queue: options.max_queue.max(1),
+            batch_time: options.batch_time,
+            queue: schedule::Limits {
+                requests: options.max_queue.max(1),
+                bytes: options.queue_bytes,
+                tenant_requests: options.max_tenant_queue.unwrap_or(half).max(1),
+                tenant_bytes: options.queue_bytes / 2,
+                max_wait: options.max_wait,
+            },
+            nice: options.nice,
         }
     }
-}
-
-/// The queue is full, or too slow for one more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy {
-    pub retry_after_s: u64,
 }
 
 /// An evaluation that is done.
 #[derive(Clone, Debug)]
 pub struct Evaluated {
     pub reply: Bytes,
-    /// From admission until its batch began.
+    /// From admission until the engine was free.
     pub queued: Duration,
+    /// While others were waited for, to be computed together.
+    pub gathered: Duration,
     /// Of the whole batch that it was part of.
     pub timings: Timings,
     pub batch_len: usize,
@@ -67,15 +82,39 @@ pub(super) struct Ask {
     /// Of the request's bytes.
     pub digest: Digest,
     pub tenant: Tenant,
+    /// Of the tenant, 0 to 9.
+    pub priority: u8,
+    /// 0 to 7, the most urgent first.
+    pub urgency: u8,
+    /// Afterwards nobody wants the answer.
+    pub deadline: Option<Instant>,
     pub key: KeyId,
     pub set: ParamSet,
 }
 
 impl Ask {
-    /// At least 1: what the batch and the estimate count.
+    /// At least 1: what the batch counts.
     fn ciphertexts(&self) -> usize {
         (self.request.rows() * self.program.ciphertexts_per_row()).max(1)
     }
+
+    fn terms(&self) -> Terms {
+        let rows = self.request.rows();
+        Terms {
+            tenant: self.tenant.clone(),
+            priority: self.priority,
+            urgency: self.urgency,
+            cost: cost(self.program.program(), rows),
+            bytes: rows * self.request.values_per_row() * 8 + REQUEST_BYTES,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// What so many rows of a program cost, in the units of `schedule`.
+fn cost(program: &Program, rows: usize) -> u64 {
+    let row = program.bootstraps_per_row() as u64 * BOOTSTRAP_COST + program.terms_per_row() as u64;
+    REQUEST_COST + rows as u64 * row
 }
 
 struct Waiting {
@@ -85,10 +124,9 @@ struct Waiting {
 }
 
 struct Queue {
-    waiting: VecDeque<Waiting>,
-    ciphertexts: usize,
-    /// Measured, and smoothed over batches.
-    each: Duration,
+    scheduler: Scheduler<Waiting>,
+    /// When the first of an empty queue came: others are waited for from then on.
+    first: Option<Instant>,
     closed: bool,
 }
 
@@ -99,6 +137,13 @@ struct Shared {
     changed: Condvar,
 }
 
+impl Shared {
+    fn show_len(&self, queue: &Queue) {
+        metrics::gauge!("gateway_fhe_queue_len", "engine" => self.name)
+            .set(queue.scheduler.len() as f64);
+    }
+}
+
 /// One engine with its queue and its thread.
 pub(super) struct Batcher(Arc<Shared>);
 
@@ -107,60 +152,86 @@ impl Drop for Batcher {
     fn drop(&mut self) {
         let mut queue = self.0.queue.lock();
         queue.closed = true;
-        queue.waiting.clear();
+        queue.scheduler.clear();
         self.0.changed.notify_all();
     }
 }
 
 impl Batcher {
+    /// `threads` as the backend takes them. They are started by the engine's own thread, and so run as low as it does.
     pub fn start(
         name: &'static str,
-        engine: Engine<CpuBackend>,
+        threads: Option<usize>,
         keys: Arc<KeyStore>,
         limits: Limits,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, FheStartError> {
         let shared = Arc::new(Shared {
             name,
             limits,
             queue: Mutex::new(Queue {
-                waiting: VecDeque::new(),
-                ciphertexts: 0,
-                each: FIRST_ESTIMATE,
+                scheduler: Scheduler::new(limits.queue),
+                first: None,
                 closed: false,
             }),
             changed: Condvar::new(),
         });
-        let worker = Worker {
-            shared: shared.clone(),
-            engine,
-            keys,
+        let (told, started) = mpsc::channel();
+        let of_worker = shared.clone();
+        let work = move || {
+            nice::lower_this_thread(limits.nice);
+            match CpuBackend::new(threads).map(Engine::new) {
+                Ok(engine) => {
+                    let _ = told.send(Ok(()));
+                    let shared = of_worker;
+                    Worker {
+                        shared,
+                        engine,
+                        keys,
+                    }
+                    .run();
+                }
+                Err(error) => {
+                    let _ = told.send(Err(error));
+                }
+            }
         };
         std::thread::Builder::new()
             .name(format!("fhe-{name}"))
-            .spawn(move || worker.run())?;
+            .spawn(work)
+            .map_err(FheStartError::Thread)?;
+        let ended = |_| KernelError::Threads("its thread ended".to_owned());
+        started.recv().map_err(ended).flatten()?;
         Ok(Self(shared))
     }
 
     /// Takes the request in, or says when to come again. The receiver fails if the gateway stops first.
     pub fn submit(&self, ask: Ask) -> Result<oneshot::Receiver<Result<Evaluated, Problem>>, Busy> {
         let shared = &self.0;
+        let now = Instant::now();
         let mut queue = shared.queue.lock();
-        let wait = queue.each.saturating_mul(queue.ciphertexts as u32);
-        if queue.waiting.len() >= shared.limits.max_queue || wait > MAX_WAIT || queue.closed {
-            metrics::counter!("gateway_fhe_refused_total", "engine" => shared.name).increment(1);
-            // Half of the queue's time: then there is room again.
-            let retry_after_s = (wait / 2).as_secs().clamp(1, MAX_WAIT.as_secs());
-            return Err(Busy { retry_after_s });
-        }
         let (answer, receiver) = oneshot::channel();
-        queue.ciphertexts += ask.ciphertexts();
-        queue.waiting.push_back(Waiting {
+        if queue.closed {
+            // The receiver tells.
+            return Ok(receiver);
+        }
+        let terms = ask.terms();
+        let waiting = Waiting {
             ask,
-            since: Instant::now(),
+            since: now,
             answer,
-        });
-        metrics::gauge!("gateway_fhe_queue_len", "engine" => shared.name)
-            .set(queue.waiting.len() as f64);
+        };
+        if let Err((_, busy)) = queue.scheduler.admit(now, terms, waiting) {
+            let reason = match busy.refusal {
+                Refusal::TenantFull => "tenant",
+                Refusal::Full => "full",
+                Refusal::TooLate => "late",
+            };
+            metrics::counter!("gateway_fhe_refused_total", "engine" => shared.name, "reason" => reason)
+                .increment(1);
+            return Err(busy);
+        }
+        queue.first.get_or_insert(now);
+        shared.show_len(&queue);
         shared.changed.notify_all();
         Ok(receiver)
     }
@@ -172,28 +243,39 @@ struct Worker {
     keys: Arc<KeyStore>,
 }
 
+/// A batch, and when its gathering began.
+struct Batch {
+    requests: Vec<Waiting>,
+    gathering: Instant,
+}
+
 impl Worker {
     fn run(self) {
         while let Some(batch) = self.next_batch() {
-            let ciphertexts: usize = batch.iter().map(|one| one.ask.ciphertexts()).sum();
-            let started = Instant::now();
-            self.evaluate(batch);
-            self.learn(started.elapsed(), ciphertexts);
+            if batch.requests.is_empty() {
+                continue;
+            }
+            let began = Instant::now();
+            self.evaluate(batch.requests, batch.gathering, began);
+            self.shared.queue.lock().scheduler.finished(began.elapsed());
         }
     }
 
     /// Waits for a first request, then a little for others. `None` when the service has gone.
-    fn next_batch(&self) -> Option<Vec<Waiting>> {
+    fn next_batch(&self) -> Option<Batch> {
         let limits = self.shared.limits;
+        let free = Instant::now();
         let mut queue = self.shared.queue.lock();
-        while queue.waiting.is_empty() {
+        while queue.scheduler.len() == 0 {
             if queue.closed {
                 return None;
             }
             self.shared.changed.wait(&mut queue);
         }
-        let until = queue.waiting.front()?.since + limits.batch_wait;
-        while queue.waiting.len() < limits.batch_size && !queue.closed {
+        // What is left over from the batch before has waited already.
+        let gathering = queue.first.take().unwrap_or(free).max(free);
+        let until = gathering + limits.batch_wait;
+        while queue.scheduler.len() < limits.batch_size && !queue.closed {
             if self
                 .shared
                 .changed
@@ -203,47 +285,52 @@ impl Worker {
                 break;
             }
         }
-        let batch = self.take(&mut queue);
-        metrics::gauge!("gateway_fhe_queue_len", "engine" => self.shared.name)
-            .set(queue.waiting.len() as f64);
-        Some(batch)
+        queue.first = None;
+        let requests = self.take(&mut queue);
+        self.shared.show_len(&queue);
+        Some(Batch {
+            requests,
+            gathering,
+        })
     }
 
-    /// From the front, as much as fits together. The first always does.
+    /// As much as fits together, in the order of the scheduler. The first always does.
     fn take(&self, queue: &mut Queue) -> Vec<Waiting> {
+        let limits = self.shared.limits;
         let budget = self.keys.cache_budget();
-        let (mut batch, mut ciphertexts, mut key_bytes) = (Vec::new(), 0, 0);
+        let (mut ciphertexts, mut key_bytes) = (0, 0);
         let mut keys = HashSet::new();
-        while let Some(next) = queue.waiting.front() {
+        let fits = |next: &Waiting, len: usize| {
             let more = next.ask.ciphertexts();
-            let more_bytes = match keys.contains(&next.ask.key) {
+            let params = next.ask.program.params();
+            let more_bytes = match keys.contains(&(next.ask.key, params)) {
                 true => 0,
-                false => self
-                    .keys
-                    .expanded_bytes(self.engine.backend(), next.ask.program.params()),
+                false => self.keys.expanded_bytes(self.engine.backend(), params),
             };
-            let fits = batch.len() < self.shared.limits.batch_size
+            let fits = len < limits.batch_size
                 && ciphertexts + more <= MAX_CIPHERTEXTS
                 && key_bytes + more_bytes <= budget;
-            if !fits && !batch.is_empty() {
-                break;
+            if fits || len == 0 {
+                keys.insert((next.ask.key, params));
+                (ciphertexts, key_bytes) = (ciphertexts + more, key_bytes + more_bytes);
             }
-            keys.insert(next.ask.key);
-            (ciphertexts, key_bytes) = (ciphertexts + more, key_bytes + more_bytes);
-            queue.ciphertexts -= more;
-            batch.extend(queue.waiting.pop_front());
+            fits
+        };
+        let is_gone = |one: &Waiting| one.answer.is_closed();
+        let now = Instant::now();
+        let taken = queue.scheduler.take(now, limits.batch_time, is_gone, fits);
+        let dropped = [("late", taken.late.len()), ("gone", taken.gone)];
+        for (reason, count) in dropped {
+            metrics::counter!("gateway_fhe_dropped_total", "engine" => self.shared.name, "reason" => reason)
+                .increment(count as u64);
         }
-        batch
+        for one in taken.late {
+            let _ = one.answer.send(Err(Problem::too_late(1)));
+        }
+        taken.batch
     }
 
-    fn learn(&self, took: Duration, ciphertexts: usize) {
-        let measured = took / (ciphertexts.max(1) as u32);
-        let mut queue = self.shared.queue.lock();
-        queue.each = (queue.each * 3 + measured) / 4;
-    }
-
-    fn evaluate(&self, batch: Vec<Waiting>) {
-        let began = Instant::now();
+    fn evaluate(&self, batch: Vec<Waiting>, gathering: Instant, began: Instant) {
         let mut ready = Vec::new();
         for one in batch.into_iter().filter(|one| !one.answer.is_closed()) {
             match self.keys.expanded(
@@ -258,10 +345,15 @@ impl Worker {
                 }
             }
         }
-        self.evaluate_ready(ready, began);
+        self.evaluate_ready(ready, gathering, began);
     }
 
-    fn evaluate_ready(&self, ready: Vec<(Waiting, Arc<CpuKey>)>, began: Instant) {
+    fn evaluate_ready(
+        &self,
+        ready: Vec<(Waiting, Arc<CpuKey>)>,
+        gathering: Instant,
+        began: Instant,
+    ) {
         if ready.is_empty() {
             return;
         }
@@ -290,7 +382,7 @@ impl Worker {
                     engine = self.shared.name,
                     "an FHE batch failed"
                 );
-                return self.one_by_one(ready, began);
+                return self.one_by_one(ready, gathering, began);
             }
         };
         self.count(&ready, &timings);
@@ -298,7 +390,8 @@ impl Worker {
         for ((one, _), words) in ready.into_iter().zip(results) {
             let evaluated = reply(&one.ask, &words).map(|reply| Evaluated {
                 reply,
-                queued: began.saturating_duration_since(one.since),
+                queued: gathering.saturating_duration_since(one.since),
+                gathered: began.saturating_duration_since(gathering.max(one.since)),
                 timings,
                 batch_len,
             });
@@ -308,11 +401,11 @@ impl Worker {
     }
 
     /// A failed batch again, each alone, so that only the request at fault fails.
-    fn one_by_one(&self, ready: Vec<(Waiting, Arc<CpuKey>)>, began: Instant) {
+    fn one_by_one(&self, ready: Vec<(Waiting, Arc<CpuKey>)>, gathering: Instant, began: Instant) {
         if ready.len() > 1 {
             ready
                 .into_iter()
-                .for_each(|one| self.evaluate_ready(vec![one], began));
+                .for_each(|one| self.evaluate_ready(vec![one], gathering, began));
             return;
         }
         for (one, _) in ready {

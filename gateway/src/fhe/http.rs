@@ -13,9 +13,12 @@ use super::{FheService, Problem, Tenant};
 mod evaluate;
 mod keys;
 mod openapi;
+mod preferences;
 mod programs;
 mod routes;
 mod uploads;
+
+pub use preferences::RouteDeadline;
 
 const PREFIX: &str = "/fhe/v1/";
 type Answer = Result<Response<Bytes>, Problem>;

@@ -5,6 +5,8 @@ use fhe::FheError;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::keys::{KeyStoreError, UploadError};
+use super::keys::KeyStoreError;
+use super::{Busy, Refusal};
 
 /// A failure in the client's words. `name` becomes the type `urn:veilgate:fhe:<name>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,7 @@ impl Problem {
         self
     }
 
+    /// The gateway stops, or as much is going on as it takes.
     pub(super) fn busy(retry_after_s: u64) -> Self {
         Self {
             retry_after_s: Some(retry_after_s),
@@ -48,6 +51,28 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "more requests are waiting than this gateway takes; try again after the time in Retry-After",
+            )
+        }
+    }
+
+    pub(super) fn tenant_busy(retry_after_s: u64) -> Self {
+        Self {
+            retry_after_s: Some(retry_after_s),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "tenant-busy",
+                "as many of your requests are waiting as one tenant may have; try again after the time in Retry-After, with fewer at once",
+            )
+        }
+    }
+
+    pub(super) fn too_late(retry_after_s: u64) -> Self {
+        Self {
+            retry_after_s: Some(retry_after_s),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-late",
+                "the answer would come after the time that you or this route gave for it; nothing was computed. Send fewer rows, or give more time (Prefer: wait=SECONDS)",
             )
         }
     }
@@ -240,3 +265,12 @@ const MISMATCHING_OFFSET: &str =
     "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
 const INCONSISTENT_LENGTH: &str =
     "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
+impl From<Busy> for Problem {
+    fn from(busy: Busy) -> Self {
+        match busy.refusal {
+            Refusal::TenantFull => Self::tenant_busy(busy.retry_after_s),
+            Refusal::Full => Self::busy(busy.retry_after_s),
+            Refusal::TooLate => Self::too_late(busy.retry_after_s),
+        }
+    }
+}

@@ -21,7 +21,11 @@ impl From<&FheConfig> for FheOptions {
             max_request_bytes: config.max_request_bytes,
             batch_size: config.batch_size,
             batch_wait: config.batch_wait,
+            batch_time: config.batch_time,
             max_queue: config.max_queue,
+            max_tenant_queue: config.max_tenant_queue,
+            queue_bytes: config.queue_bytes,
+            max_wait: config.max_wait,
             threads: config.threads,
             key_ttl: config.key_ttl,
             rotation_grace: config.rotation_grace,
@@ -29,6 +33,7 @@ impl From<&FheConfig> for FheOptions {
             anonymous: config.anonymous,
             tenant_defaults: settings(&config.tenant_defaults),
             tenants: config.tenants.iter().filter_map(tenant).collect(),
+            nice: config.nice,
         }
     }
 }

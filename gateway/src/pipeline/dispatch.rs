@@ -90,6 +90,7 @@ async fn to_fhe(stage: &mut Stage<'_>, body: Body) -> Result<Answer, ProxyError>
     let mut request = build(stage, stage.target()?, body, true)?;
     name_tenant(stage, &mut request);
     let deadline = Instant::from_std(stage.account.started()) + stage.route.config.timeout;
+    tell_deadline(&mut request, deadline);
     let serving = tokio::time::timeout_at(deadline, service.call(request));
     match stage.apart(serving).await {
         Ok(served) => {
@@ -147,6 +148,16 @@ fn account_tenant(stage: &mut Stage<'_>, served: &http::Response<Body>) {
         stage.account.summary.tenant = Some(tenant.to_string());
     }
 }
+
+/// The engine computes nothing that would come too late.
+#[cfg(feature = "fhe")]
+fn tell_deadline(request: &mut Request<Body>, deadline: Instant) {
+    let deadline = crate::fhe::RouteDeadline(deadline.into_std());
+    request.extensions_mut().insert(deadline);
+}
+
+#[cfg(not(feature = "fhe"))]
+fn tell_deadline(_: &mut Request<Body>, _: Instant) {}
 
 #[cfg(not(feature = "fhe"))]
 fn name_tenant(_: &mut Stage<'_>, _: &mut Request<Body>) {}

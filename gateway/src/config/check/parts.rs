@@ -95,11 +95,19 @@ pub(super) fn fhe(raw: &RawFhe, fields: &mut Fields<'_>) -> Option<FheConfig> {
         max_request_bytes: raw.max_request_bytes.map_or(32 * MIB, |size| size.0),
         batch_size: fields.count(raw.batch_size.as_ref(), 64, 1..=100_000) as usize,
         batch_wait: span(raw.batch_wait, Duration::from_millis(2)),
+        batch_time: span(raw.batch_time, Duration::from_millis(250)),
         max_queue: fields.count(raw.max_queue.as_ref(), 1024, 1..=1_000_000) as usize,
+        max_tenant_queue: raw
+            .max_tenant_queue
+            .as_ref()
+            .map(|count| fields.count(Some(count), 1, 1..=1_000_000) as usize),
+        queue_bytes: fields.size(raw.queue_bytes.as_ref(), 64 * MIB, MIB..=64 * GIB) as usize,
+        max_wait: span(raw.max_wait, Duration::from_secs(5)),
         threads: raw
             .threads
             .as_ref()
             .map(|count| fields.count(Some(count), 1, 1..=1024) as usize),
+        nice: fields.count(raw.nice.as_ref(), 10, 0..=19) as u8,
     })
 }
 

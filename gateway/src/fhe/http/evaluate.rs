@@ -1,6 +1,7 @@
 //! `/fhe/v1/programs/{name}/evaluate`: that a request, a program and a key belong together; then the engine.
 
 use std::error::Error;
+use std::time::Instant;
 
 use bytes::Bytes;
 use edge_types::Digest;
@@ -10,7 +11,9 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use kernels::MAX_CIPHERTEXTS;
 
+use super::preferences::{Preferences, RouteDeadline};
 use super::{Answer, PREFIX, blocking, collect, refuse_declared};
+use crate::fhe::batch::schedule::DEFAULT_PRIORITY;
 use crate::fhe::batch::{Ask, Batcher, Evaluated};
 use crate::fhe::programs::Entry;
 use crate::fhe::{FheService, Problem, Tenant};
@@ -31,6 +34,9 @@ impl FheService {
     {
         let limit = self.limit(MAX_REQUEST_BYTES);
         refuse_declared(&request, Thing::Request, limit)?;
+        let preferences = Preferences::of(request.headers());
+        let route = request.extensions().get::<RouteDeadline>().copied();
+        let deadline = preferences.deadline(Instant::now(), route);
         let bytes = collect(request.into_body(), Thing::Request, limit).await?;
         let small = bytes.len() <= INLINE_BYTES;
         let parse = move || Ok((fhe::Request::from_bytes(&bytes)?, Digest::of(&bytes)));
@@ -39,14 +45,21 @@ impl FheService {
         } else {
             blocking(parse).await?
         };
-        let ask = self.check(request, digest, tenant, entry)?;
-        let engine = self.engine_of(entry);
-        let receiver = engine
-            .submit(ask)
-            .map_err(|busy| Problem::busy(busy.retry_after_s))?;
+        let ask = Ask {
+            urgency: preferences.urgency,
+            deadline,
+            ..self.check(request, digest, tenant, entry)?
+        };
+        let receiver = self.engine_of(entry).submit(ask)?;
         // The sender goes away only when the gateway stops.
         let evaluated = receiver.await.map_err(|_| Problem::busy(1))??;
-        Ok(evaluated_response(evaluated))
+        let mut response = evaluated_response(evaluated);
+        if let Some(wait) = preferences.wait
+            && let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))
+        {
+            response.headers_mut().insert("preference-applied", applied);
+        }
+        Ok(response)
     }
 
     fn engine_of(&self, entry: &Entry) -> &Batcher {
@@ -123,6 +136,9 @@ impl FheService {
             key: request.key,
             set: info.set,
             tenant: tenant.clone(),
+            priority: DEFAULT_PRIORITY,
+            urgency: 0,
+            deadline: None,
             digest,
             request,
         })
@@ -133,12 +149,13 @@ fn evaluated_response(evaluated: Evaluated) -> Response<Bytes> {
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
     let timings = &evaluated.timings;
     let timing = format!(
-        "queue;dur={:.3}, linear;dur={:.3}, keyswitch;dur={:.3}, bootstrap;dur={:.3}, batch;desc=\"{} requests\"",
+        "queue;dur={:.3}, batch;dur={:.3};desc=\"{} requests\", linear;dur={:.3}, keyswitch;dur={:.3}, bootstrap;dur={:.3}",
         ms(evaluated.queued),
+        ms(evaluated.gathered),
+        evaluated.batch_len,
         ms(timings.linear),
         ms(timings.keyswitch),
         ms(timings.bootstrap),
-        evaluated.batch_len,
     );
     let mut response = Response::new(evaluated.reply);
     let headers = response.headers_mut();
