@@ -18,6 +18,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
+mod programs;
+
+pub use programs::ProgramDesk;
+
 use crate::drain::{Phase, Signal, Tally};
 use crate::telemetry::MetricsHandle;
 
@@ -38,6 +42,10 @@ pub trait Outlook: Send + Sync {
     fn status(&self) -> serde_json::Value;
     /// Drops what is stored under this tag; how many responses that were. `None`: there is no cache.
     fn purge(&self, _tag: &str) -> Option<usize> {
+        None
+    }
+    /// Programs of encrypted scoring. `None`: there is no [fhe].
+    fn programs(&self) -> Option<&dyn ProgramDesk> {
         None
     }
     /// Sets the gauges that are read, not counted, before metrics are rendered.
@@ -88,8 +96,13 @@ impl Admin {
                     let (outlook, metrics) = (outlook.clone(), metrics.clone());
                     async move {
                         let response = match (request.method(), request.uri().path()) {
-                            (&Method::POST, _) if is_from_page(&request) => {
+                            (&Method::POST | &Method::PUT | &Method::DELETE, _)
+                                if is_from_page(&request) =>
+                            {
                                 text(StatusCode::FORBIDDEN, "not from a web page\n")
+                            }
+                            (_, path) if programs::is_here(path) => {
+                                programs::answer(request, outlook).await
                             }
                             (&Method::POST, RELOAD) => reload(outlook.as_ref()).await,
                             _ => answer(&request, outlook.as_ref(), metrics.as_ref().as_ref()),
@@ -164,11 +177,11 @@ fn answer<B>(
         ),
         "/" => text(
             StatusCode::OK,
-            "/healthz /readyz /metrics /status /cache/purge\n",
+            "/healthz /readyz /metrics /status /cache/purge /fhe/programs\n",
         ),
         _ => text(
             StatusCode::NOT_FOUND,
-            "there is /healthz, /readyz, /metrics, /status and /cache/purge\n",
+            "there is /healthz, /readyz, /metrics, /status, /cache/purge and /fhe/programs\n",
         ),
     }
 }

@@ -204,7 +204,7 @@ async fn open_fhe(config: &Arc<Config>) -> Result<Option<Arc<dyn Service>>, Star
     };
     let options = FheOptions::from(settings);
     let service = tokio::task::spawn_blocking(move || FheService::open(&options)).await??;
-    let programs: Vec<&str> = service.program_names().collect();
+    let programs = service.program_names();
     tracing::info!(programs = programs.join(", "), "encrypted scoring is ready");
     Ok(Some(Arc::new(service)))
 }

@@ -9,6 +9,7 @@ mod compile;
 mod infer;
 #[cfg(feature = "fhe")]
 mod keys;
+mod model;
 mod outbox;
 mod policy;
 #[cfg(feature = "fhe")]
@@ -53,6 +54,8 @@ enum Command {
     /// Encrypts rows, has a gateway score them unread, and decrypts the scores
     #[cfg(feature = "fhe")]
     Infer(infer::Args),
+    /// Models as programs of encrypted scoring: installed in a gateway that runs, listed, removed
+    Model(model::Args),
     /// Makes a certificate authority with a server and a client certificate, for demos and tests
     Certs(certs::Args),
     /// Compiles one module for a gateway that asks for it
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(args),
         #[cfg(feature = "fhe")]
         Command::Infer(args) => infer::run(args),
+        Command::Model(args) => model::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Compile(args) => compile::run(args),
     };

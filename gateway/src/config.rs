@@ -318,6 +318,7 @@ pub struct FheConfig {
     pub key_cache_bytes: u64,
     /// Disk for evaluation keys.
     pub key_store_bytes: u64,
+    pub program_memory_bytes: u64,
     pub max_request_bytes: u64,
     /// Jobs gathered for one launch.
     pub batch_size: usize,

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use kernels::KernelError;
 
 mod batch;
+mod desk;
 mod http;
 mod keys;
 mod problem;
@@ -44,6 +45,8 @@ pub struct FheOptions {
     pub key_cache_bytes: u64,
     /// Disk for registered keys (30 MB each with bootstraps).
     pub key_store_bytes: u64,
+    /// Memory for programs, by a cautious estimate.
+    pub program_memory_bytes: u64,
     pub max_request_bytes: u64,
     /// Requests that one batch holds at most.
     pub batch_size: usize,
@@ -84,6 +87,7 @@ impl FheOptions {
             programs_dir: programs_dir.into(),
             key_cache_bytes: 512 << 20,
             key_store_bytes: 4 << 30,
+            program_memory_bytes: 256 << 20,
             max_request_bytes: 32 << 20,
             batch_size: 64,
             batch_wait: Duration::from_millis(2),
@@ -134,8 +138,8 @@ pub struct FheService {
 }
 
 /// Loads every program of the directory and lets go of it: what `veilgate check` asks.
-pub fn check_programs(dir: &std::path::Path) -> Result<(), ProgramsError> {
-    programs::Programs::load(dir).map(drop)
+pub fn check_programs(dir: &std::path::Path, memory_bytes: u64) -> Result<(), ProgramsError> {
+    programs::Programs::load(dir, memory_bytes).map(drop)
 }
 
 /// Reads every token that is in a file, and lets go of it: what `veilgate check` asks.
@@ -183,6 +187,8 @@ impl FheService {
             batch::Batcher::start(name, engine()?, keys.clone(), limits)
                 .map_err(FheStartError::Thread)
         };
+        let programs =
+            programs::Programs::load(&options.programs_dir, options.program_memory_bytes)?;
         let keys = keys::KeyStore::open(
             &options.keys_dir,
             options.key_store_bytes,
@@ -204,8 +210,12 @@ impl FheService {
     }
 
     /// The programs that can be asked for, by name.
-    pub fn program_names(&self) -> impl Iterator<Item = &str> {
-        self.programs.names()
+    pub fn program_names(&self) -> Vec<String> {
+        let name =
+            |entry: &std::sync::Arc<programs::Entry>| entry.compiled.program().name().to_owned();
+        let mut names: Vec<_> = self.programs.all().iter().map(name).collect();
+        names.dedup();
+        names
     }
 }
 

@@ -8,7 +8,7 @@ use policy_host::UpstreamView;
 use serde_json::{Value, json};
 use sync::SyncHandle;
 
-use crate::admin::{Outlook, Reloading};
+use crate::admin::{Outlook, ProgramDesk, Reloading};
 use crate::drain::Tally;
 use crate::pipeline::Gateway;
 use crate::policies::Policies;
@@ -135,6 +135,10 @@ impl Outlook for View {
 
     fn purge(&self, tag: &str) -> Option<usize> {
         self.gateway.cache.as_ref().map(|cache| cache.purge(tag))
+    }
+
+    fn programs(&self) -> Option<&dyn ProgramDesk> {
+        self.gateway.fhe.as_ref()?.programs()
     }
 
     fn before_scrape(&self) {

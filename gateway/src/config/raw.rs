@@ -221,6 +221,7 @@ pub(super) struct RawFhe {
     pub programs_dir: String,
     pub key_cache_bytes: Option<Size>,
     pub key_store_bytes: Option<Size>,
+    pub program_memory_bytes: Option<Size>,
     pub max_request_bytes: Option<Size>,
     pub batch_size: Option<Spanned<u64>>,
     pub batch_wait: Option<Span>,

@@ -17,6 +17,7 @@ mod preferences;
 mod programs;
 mod routes;
 mod uploads;
+pub(super) mod programs;
 
 pub use preferences::RouteDeadline;
 
@@ -51,8 +52,14 @@ impl FheService {
             (["programs", name], Method::GET | Method::HEAD) => {
                 Ok(json(StatusCode::OK, self.program(name)?.public.clone()))
             }
+            (["programs", _], _) => Err(not_allowed("GET")),
+            (["programs", name, "versions", version], Method::GET | Method::HEAD) => {
+                self.describe_version(name, version)
+            }
+            (["programs", _, "versions", _], _) => Err(not_allowed("GET")),
             (["programs", name, "evaluate"], Method::POST) => {
-                self.evaluate(request, tenant, self.program(name)?).await
+                let newest = self.program(name)?;
+                self.evaluate(request, tenant, newest).await
             }
             (["keys"], Method::POST) => self.register(request, tenant).await,
             (["keys"], _) => Ok(self.list_keys(tenant)),

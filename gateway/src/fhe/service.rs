@@ -6,6 +6,8 @@ use std::pin::Pin;
 use http::{Request, Response, header};
 
 use super::{FheOptions, FheService, Tenant, TenantSettings, TokenSource};
+use super::{FheOptions, FheService, Tenant};
+use crate::admin::ProgramDesk;
 use crate::body::Body;
 use crate::config::{FheConfig, FheQuotas, FheTenantConfig, FheToken};
 use crate::error::ProxyError;
@@ -18,6 +20,7 @@ impl From<&FheConfig> for FheOptions {
             programs_dir: config.programs_dir.clone(),
             key_cache_bytes: config.key_cache_bytes,
             key_store_bytes: config.key_store_bytes,
+            program_memory_bytes: config.program_memory_bytes,
             max_request_bytes: config.max_request_bytes,
             batch_size: config.batch_size,
             batch_wait: config.batch_wait,
@@ -82,5 +85,7 @@ impl Service for FheService {
 
     fn owns_authorization(&self) -> bool {
         self.tenants.have_tokens()
+    fn programs(&self) -> Option<&dyn ProgramDesk> {
+        Some(self)
     }
 }

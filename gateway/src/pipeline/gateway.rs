@@ -11,6 +11,7 @@ use http::{HeaderValue, Request, Response};
 
 use super::ending::MAX_ENDINGS;
 use super::{RecordSink, Routes};
+use crate::admin::ProgramDesk;
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::config::LimitsConfig;
@@ -45,6 +46,9 @@ pub trait Service: Send + Sync {
     /// Whether Authorization holds secrets of this service: then it goes to nobody else.
     fn owns_authorization(&self) -> bool {
         false
+    /// For the operator, if the handler computes programs that come and go.
+    fn programs(&self) -> Option<&dyn ProgramDesk> {
+        None
     }
 }
 

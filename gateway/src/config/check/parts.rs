@@ -92,6 +92,7 @@ pub(super) fn fhe(raw: &RawFhe, fields: &mut Fields<'_>) -> Option<FheConfig> {
         programs_dir: fields.path(&raw.programs_dir),
         key_cache_bytes: raw.key_cache_bytes.map_or(512 * MIB, |size| size.0),
         key_store_bytes: raw.key_store_bytes.map_or(4 * GIB, |size| size.0),
+        program_memory_bytes: raw.program_memory_bytes.map_or(256 * MIB, |size| size.0),
         max_request_bytes: raw.max_request_bytes.map_or(32 * MIB, |size| size.0),
         batch_size: fields.count(raw.batch_size.as_ref(), 64, 1..=100_000) as usize,
         batch_wait: span(raw.batch_wait, Duration::from_millis(2)),

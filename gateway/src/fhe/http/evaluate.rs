@@ -1,6 +1,7 @@
 //! `/fhe/v1/programs/{name}/evaluate`: that a request, a program and a key belong together; then the engine.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ impl FheService {
         &self,
         request: Request<B>,
         tenant: &Tenant,
-        entry: &Entry,
+        newest: Arc<Entry>,
     ) -> Answer
     where
         B: Body<Data = Bytes> + Send,
@@ -45,6 +46,10 @@ impl FheService {
         } else {
             blocking(parse).await?
         };
+        // Rows are for the version that they were encrypted for, as long as it is installed.
+        let name = newest.compiled.program().name();
+        let entry = self.programs.of_digest(name, request.program);
+        let entry = &*entry.unwrap_or(newest);
         let ask = Ask {
             urgency: preferences.urgency,
             deadline,

@@ -1,0 +1,70 @@
+//! Program files: found, read within their limit, written whole or not at all, removed durably.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::{MAX_PROGRAM_BYTES, ProgramsError};
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ProgramsError + '_ {
+    |source| ProgramsError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Every `*.json`, in the order of their names. What an interrupted write left behind is removed.
+pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, ProgramsError> {
+    let mut paths = Vec::new();
+    for file in fs::read_dir(dir).map_err(failed(dir))? {
+        let path = file.map_err(failed(dir))?.path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => paths.push(path),
+            Some(TEMPORARY) => {
+                let _ = fs::remove_file(&path);
+            }
+            _ => {}
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Our own, so that nobody else's temporary files are taken for it.
+const TEMPORARY: &str = "veilgate-tmp";
+
+/// One byte past the limit, so that the parser sees an oversize file as such.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ProgramsError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            file.take(MAX_PROGRAM_BYTES as u64 + 1)
+                .read_to_end(&mut bytes)
+        })
+        .map_err(failed(path))?;
+    Ok(bytes)
+}
+
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), ProgramsError> {
+    let temporary = path.with_extension(TEMPORARY);
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_folder(path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        failed(path)(error)
+    })
+}
+
+/// One that is not there any more is removed.
+pub(super) fn remove(path: &Path) -> Result<(), ProgramsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path)(error)),
+        _ => sync_folder(path).map_err(failed(path)),
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
