@@ -323,8 +323,8 @@ pub struct FheConfig {
     /// Jobs gathered for one launch.
     pub batch_size: usize,
     pub batch_wait: Duration,
-    /// Jobs waiting; more are answered 503.
     pub batch_time: Duration,
+    /// Jobs waiting; more are answered 503.
     pub max_queue: usize,
     /// Of one tenant; `None` for half of `max_queue`.
     pub max_tenant_queue: Option<usize>,
@@ -343,6 +343,8 @@ pub struct FheConfig {
     /// Of tenants that have no section of their own.
     pub tenant_defaults: FheQuotas,
     pub tenants: Vec<FheTenantConfig>,
+    /// How far the engines' threads stand back behind the proxy's.
+    pub nice: u8,
 }
 
 /// What one tenant may have.
@@ -368,7 +370,6 @@ pub enum FheToken {
     /// `blake3:` and 64 hexadecimal digits.
     Hash(String),
     File(PathBuf),
-    pub nice: u8,
 }
 
 /// `[outbox]`.

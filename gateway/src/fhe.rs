@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kernels::KernelError;
+use kernels::{CpuBackend, KernelError};
 
 mod batch;
 mod desk;
@@ -24,11 +24,9 @@ mod programs;
 mod service;
 mod tenant;
 
-pub use batch::{Busy, Evaluated};
-pub use keys::{KeyStoreError, UploadError};
 pub use batch::{Busy, Evaluated, Refusal};
 pub use http::RouteDeadline;
-pub use keys::KeyStoreError;
+pub use keys::{KeyStoreError, UploadError};
 pub use problem::Problem;
 pub use programs::ProgramsError;
 pub use tenant::{Tenant, TenantSettings, TenantsError, TokenHash, TokenSource};
@@ -172,8 +170,8 @@ impl FheService {
     /// Loads every program of the directory (one that is not sound is an error, not a surprise later), reads which
     /// keys are there, and starts the engine's threads. They end when the service is dropped.
     pub fn open(options: &FheOptions) -> Result<Self, FheStartError> {
-        let programs = programs::Programs::load(&options.programs_dir)?;
-        let engine = || CpuBackend::new(options.threads).map(Engine::new);
+        let programs =
+            programs::Programs::load(&options.programs_dir, options.program_memory_bytes)?;
         let keys = Arc::new(keys::KeyStore::open(key_store_options(options))?);
         let tenants = open_tenants(options)?;
         // One thread: what is expanded ahead of need never takes the cores from what is needed.
@@ -182,19 +180,6 @@ impl FheService {
             false => None,
         };
         let keeper = keys::Keeper::start(keys.clone(), warm).map_err(FheStartError::Thread)?;
-        let start = |name| -> Result<_, FheStartError> {
-            let limits = batch::Limits::of(options);
-            batch::Batcher::start(name, engine()?, keys.clone(), limits)
-                .map_err(FheStartError::Thread)
-        };
-        let programs =
-            programs::Programs::load(&options.programs_dir, options.program_memory_bytes)?;
-        let keys = keys::KeyStore::open(
-            &options.keys_dir,
-            options.key_store_bytes,
-            options.key_cache_bytes,
-        )?;
-        let keys = Arc::new(keys);
         let limits = batch::Limits::of(options);
         let start = |name| batch::Batcher::start(name, options.threads, keys.clone(), limits);
         Ok(Self {

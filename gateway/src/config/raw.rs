@@ -231,6 +231,7 @@ pub(super) struct RawFhe {
     pub queue_bytes: Option<Spanned<Size>>,
     pub max_wait: Option<Span>,
     pub threads: Option<Spanned<u64>>,
+    pub nice: Option<Spanned<u64>>,
     pub key_ttl: Option<Spanned<Span>>,
     pub rotation_grace: Option<Spanned<Span>>,
     pub prewarm: Option<bool>,
@@ -251,7 +252,6 @@ pub(super) struct RawFheTenant {
     pub max_keys: Option<Spanned<u64>>,
     pub max_key_bytes: Option<Size>,
     pub priority: Option<Spanned<u64>>,
-    pub nice: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

@@ -14,10 +14,9 @@ mod evaluate;
 mod keys;
 mod openapi;
 mod preferences;
-mod programs;
+pub(super) mod programs;
 mod routes;
 mod uploads;
-pub(super) mod programs;
 
 pub use preferences::RouteDeadline;
 
@@ -52,11 +51,9 @@ impl FheService {
             (["programs", name], Method::GET | Method::HEAD) => {
                 Ok(json(StatusCode::OK, self.program(name)?.public.clone()))
             }
-            (["programs", _], _) => Err(not_allowed("GET")),
             (["programs", name, "versions", version], Method::GET | Method::HEAD) => {
                 self.describe_version(name, version)
             }
-            (["programs", _, "versions", _], _) => Err(not_allowed("GET")),
             (["programs", name, "evaluate"], Method::POST) => {
                 let newest = self.program(name)?;
                 self.evaluate(request, tenant, newest).await

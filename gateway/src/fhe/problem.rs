@@ -5,7 +5,6 @@ use fhe::FheError;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::keys::{KeyStoreError, UploadError};
-use super::keys::KeyStoreError;
 use super::{Busy, Refusal};
 
 /// A failure in the client's words. `name` becomes the type `urn:veilgate:fhe:<name>`.
@@ -265,6 +264,7 @@ const MISMATCHING_OFFSET: &str =
     "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";
 const INCONSISTENT_LENGTH: &str =
     "https://iana.org/assignments/http-problem-types#inconsistent-upload-length";
+
 impl From<Busy> for Problem {
     fn from(busy: Busy) -> Self {
         match busy.refusal {

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use http::{Request, Response, header};
 
 use super::{FheOptions, FheService, Tenant, TenantSettings, TokenSource};
-use super::{FheOptions, FheService, Tenant};
 use crate::admin::ProgramDesk;
 use crate::body::Body;
 use crate::config::{FheConfig, FheQuotas, FheTenantConfig, FheToken};
@@ -85,6 +84,8 @@ impl Service for FheService {
 
     fn owns_authorization(&self) -> bool {
         self.tenants.have_tokens()
+    }
+
     fn programs(&self) -> Option<&dyn ProgramDesk> {
         Some(self)
     }

@@ -46,6 +46,8 @@ pub trait Service: Send + Sync {
     /// Whether Authorization holds secrets of this service: then it goes to nobody else.
     fn owns_authorization(&self) -> bool {
         false
+    }
+
     /// For the operator, if the handler computes programs that come and go.
     fn programs(&self) -> Option<&dyn ProgramDesk> {
         None

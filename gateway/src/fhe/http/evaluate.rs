@@ -14,7 +14,6 @@ use kernels::MAX_CIPHERTEXTS;
 
 use super::preferences::{Preferences, RouteDeadline};
 use super::{Answer, PREFIX, blocking, collect, refuse_declared};
-use crate::fhe::batch::schedule::DEFAULT_PRIORITY;
 use crate::fhe::batch::{Ask, Batcher, Evaluated};
 use crate::fhe::programs::Entry;
 use crate::fhe::{FheService, Problem, Tenant};
@@ -141,7 +140,7 @@ impl FheService {
             key: request.key,
             set: info.set,
             tenant: tenant.clone(),
-            priority: DEFAULT_PRIORITY,
+            priority: tenant.settings().priority,
             urgency: 0,
             deadline: None,
             digest,

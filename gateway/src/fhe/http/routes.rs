@@ -23,6 +23,10 @@ pub(super) const ROUTES: &[Route] = &[
     route(&["openapi.json"], &[Method::GET]),
     route(&["programs"], &[Method::GET]),
     route(&["programs", "{name}"], &[Method::GET]),
+    route(
+        &["programs", "{name}", "versions", "{version}"],
+        &[Method::GET],
+    ),
     route(&["programs", "{name}", "evaluate"], &[Method::POST]),
     route(&["keys"], &[Method::GET, Method::POST]),
     route(&["keys", "{id}"], &[Method::GET, Method::DELETE]),
