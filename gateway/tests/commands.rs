@@ -16,6 +16,9 @@ mod disk;
 #[path = "gateway/guests.rs"]
 mod guests;
 #[cfg(feature = "fhe")]
+#[path = "commands/installed.rs"]
+mod installed;
+#[cfg(feature = "fhe")]
 #[path = "commands/keys.rs"]
 mod keys;
 #[path = "commands/limits_store.rs"]

@@ -85,7 +85,6 @@ fn problems(config: &Config) -> Vec<String> {
     #[cfg(feature = "fhe")]
     if let Some(fhe) = &config.fhe
         && let Err(error) = crate::fhe::check_programs(&fhe.programs_dir, fhe.program_memory_bytes)
-        && let Err(error) = crate::fhe::check_programs(&fhe.programs_dir, fhe.program_memory_bytes)
     {
         problems.push(format!("[fhe]: {error}"));
     }

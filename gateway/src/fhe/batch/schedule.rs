@@ -18,8 +18,7 @@ pub(in crate::fhe) const BOOTSTRAP_COST: u64 = 10_000;
 const FIRST_UNIT_NS: f64 = 2_000.0;
 /// Of the last measurement in the smoothed one.
 const SMOOTHING: f64 = 0.25;
-/// The priority that a tenant has if nobody gave it another; each step up doubles its share.
-pub(in crate::fhe) const DEFAULT_PRIORITY: u8 = 5;
+/// Of a tenant; each step up doubles its share.
 const MAX_PRIORITY: u8 = 9;
 /// Nobody is told to stay away for longer: by then the queue is another one.
 const MAX_RETRY: Duration = Duration::from_secs(30);

@@ -3,6 +3,8 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
+const DEFAULT_PRIORITY: u8 = 5;
+
 const LIMITS: Limits = Limits {
     requests: 1000,
     bytes: 1 << 20,
