@@ -28,12 +28,13 @@ async fn programs_are_installed_listed_and_removed_in_a_gateway_that_runs() {
     let port = free_port();
     let config = plain(
         origin,
-        &format!(
-            "[admin]\nlisten = \"127.0.0.1:{port}\"\n\
-             [[route]]\nname = \"other\"\npath_prefix = \"/\"\nupstream = \"origin\"\n\
+        "[[route]]\nname = \"other\"\npath_prefix = \"/\"\nupstream = \"origin\"\n\
              [[route]]\nname = \"fhe\"\npath_prefix = \"/fhe/v1\"\nhandler = \"fhe\"\n\
-             [fhe]\nkeys_dir = \"keys\"\nprograms_dir = \"programs\"\nthreads = 1\n"
-        ),
+             [fhe]\nkeys_dir = \"keys\"\nprograms_dir = \"programs\"\nthreads = 1\n",
+    );
+    let config = config.replace(
+        "[admin]\nlisten = \"127.0.0.1:0\"",
+        &format!("[admin]\nlisten = \"127.0.0.1:{port}\""),
     );
     let admin = format!("http://127.0.0.1:{port}");
     let ask = |args: &[&str]| {
@@ -53,7 +54,7 @@ async fn programs_are_installed_listed_and_removed_in_a_gateway_that_runs() {
     ask(&["install", "bad.json"]).refused(1, &["422", "not a program file"]);
     ask(&["install", "other.json", "--replace"]).fine();
     ask(&["remove", NAME, "3"]).refused(1, &["404"]);
-    ask(&["remove", "../keys"]).refused(2, &[]);
+    assert_eq!(ask(&["remove", "../keys"]).code, Some(2));
     ask(&["remove", NAME, "2"]).fine();
     drop(gateway);
 

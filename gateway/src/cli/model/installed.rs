@@ -37,7 +37,7 @@ pub(super) struct Remove {
     #[arg(value_name = "NAME", value_parser = plain_name)]
     name: String,
     /// This version only
-    #[arg(value_name = "VERSION")]
+    #[arg(id = "only", value_name = "VERSION")]
     version: Option<u32>,
     #[command(flatten)]
     target: Target,
