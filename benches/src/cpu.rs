@@ -20,3 +20,8 @@ pub fn resident_mib(process: u32) -> Option<f64> {
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)
 }
+
+/// Of this process itself, so far; zero where the platform does not tell.
+pub fn own() -> Duration {
+    time_of(std::process::id()).unwrap_or_default()
+}

@@ -2,6 +2,8 @@
 
 mod cpu;
 mod fhe_engine;
+mod fhe_models;
+mod fhe_noise;
 mod gateway;
 mod http;
 mod load;
@@ -10,6 +12,7 @@ mod peers;
 mod policy;
 mod policy_swaps;
 mod report;
+mod rows;
 mod sync_wire;
 mod turns;
 
@@ -45,6 +48,9 @@ struct Args {
     /// What `peers` compares with: envoy, peer_filter.wasm, peer_policy.wasm.
     #[arg(long)]
     peers: Option<PathBuf>,
+    /// A Python that has concrete-python: `fhe-models` compares with it.
+    #[arg(long)]
+    concrete: Option<PathBuf>,
     /// Also write every figure to this file, one JSON object a line.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -59,17 +65,20 @@ enum Bench {
     Swap,
     Peers,
     Fhe,
+    FheModels,
+    Noise,
     Outbox,
     Sync,
 }
 
 impl Bench {
-    /// Without `peers`, which needs another gateway.
-    const ALL: [Self; 6] = [
+    /// Without `peers`, which needs another gateway, and `noise`, which takes minutes.
+    const ALL: [Self; 7] = [
         Self::Http,
         Self::Policy,
         Self::Swap,
         Self::Fhe,
+        Self::FheModels,
         Self::Outbox,
         Self::Sync,
     ];
@@ -82,6 +91,7 @@ pub struct Context {
     pub policies: PathBuf,
     pub languages: Option<PathBuf>,
     pub peers: Option<PathBuf>,
+    pub concrete: Option<PathBuf>,
 }
 
 impl Context {
@@ -110,6 +120,7 @@ async fn all(args: Args) -> Result<(), Error> {
         policies: std::path::absolute(args.policies)?,
         languages: args.languages.map(std::path::absolute).transpose()?,
         peers: args.peers.map(std::path::absolute).transpose()?,
+        concrete: args.concrete,
     };
     let chosen = if args.benches.is_empty() {
         Bench::ALL.to_vec()
@@ -136,6 +147,8 @@ async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
         Bench::Swap => policy_swaps::run(context).await,
         Bench::Peers => peers::run(context).await,
         Bench::Fhe => fhe_engine::run(context),
+        Bench::FheModels => fhe_models::run(context),
+        Bench::Noise => fhe_noise::run(context),
         Bench::Outbox => outbox_appends::run(context).await,
         Bench::Sync => sync_wire::run(context).await,
     }
