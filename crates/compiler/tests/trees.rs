@@ -107,7 +107,9 @@ fn fixture_rows(model: &Path) -> Vec<Vec<f64>> {
         true => f64::NAN,
         false => cell.parse().unwrap(),
     };
-    lines.map(|cells| cells[..columns].iter().map(value).collect()).collect()
+    let rows = lines.map(|cells| cells[..columns].iter().map(value).collect());
+    // A client encrypts finite numbers and missing ones.
+    rows.filter(|row: &Vec<f64>| !row.iter().any(|x| x.is_infinite())).collect()
 }
 
 #[test]
@@ -137,4 +139,205 @@ fn every_fixture_with_trees_keeps_its_labels() {
         assert!(same >= 0.97, "{name}: {same}");
     }
     assert!(met >= 30, "{met}");
+}
+
+// Shapes that are made up.
+
+/// Numbers that are the same in every run for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % limit
+    }
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+struct Maker {
+    random: Random,
+    columns: u64,
+    edges: u64,
+    scores: u32,
+    /// Each tree speaks for one score, or has a value for all of them in each leaf.
+    vectors: bool,
+    missing: bool,
+    /// Different leaf values.
+    values: u64,
+}
+
+impl Maker {
+    fn node(&mut self, nodes: &mut Vec<Node>, depth: u32, score: u32) -> u32 {
+        let at = nodes.len() as u32;
+        nodes.push(Node::Leaf { values: vec![] });
+        if depth == 0 || self.random.one_in(5) {
+            let scores = if self.vectors { 0..self.scores } else { score..score + 1 };
+            let value = |s| (s, self.random.below(self.values) as f64 * 0.37 - 1.0);
+            nodes[at as usize] = Node::Leaf { values: scores.map(value).collect() };
+            return at;
+        }
+        let feature = self.random.below(self.columns) as u32;
+        let above = self.random.below(self.edges) as f64;
+        let missing_above = self.missing && self.random.one_in(2);
+        let if_above = self.node(nodes, depth - 1, score);
+        let otherwise = self.node(nodes, depth - 1, score);
+        nodes[at as usize] = Node::Split { feature, above, if_above, otherwise, missing_above };
+        at
+    }
+
+    fn model(&mut self, trees: u64, depth: u32) -> Model {
+        let trees: Vec<Tree> = (0..trees)
+            .map(|tree| {
+                let mut nodes = Vec::new();
+                self.node(&mut nodes, depth, tree as u32 % self.scores);
+                Tree { nodes }
+            })
+            .collect();
+        model(trees, self.columns as usize, self.scores as usize)
+    }
+
+    /// On the edges, between them, beyond them; and missing.
+    fn rows(&mut self, count: usize) -> Vec<Vec<f64>> {
+        let value = |random: &mut Random, edges: u64, missing: bool| match random.below(8) {
+            0 if missing => f64::NAN,
+            1..=3 => random.below(edges) as f64,
+            _ => random.below(2 * edges + 2) as f64 / 2.0 - 0.75,
+        };
+        (0..count)
+            .map(|_| {
+                let columns = 0..self.columns;
+                columns.map(|_| value(&mut self.random, self.edges, self.missing)).collect()
+            })
+            .collect()
+    }
+}
+
+fn model(trees: Vec<Tree>, columns: usize, scores: usize) -> Model {
+    let names: Vec<String> = (0..scores).map(|score| format!("class {score}")).collect();
+    Model {
+        source: SourceFormat::XgboostJson,
+        features: (0..columns).map(|at| format!("f{at}")).collect(),
+        body: Body::Trees(Trees { trees, base: vec![0.25; scores] }),
+        output: models::Output {
+            names: names.clone(),
+            link: if scores == 1 { Link::Logistic } else { Link::LogisticShare },
+            decide: match scores {
+                1 => Decide::Threshold { at: 0.1, below: "no".into(), above: "yes".into() },
+                _ => Decide::Greatest { labels: names },
+            },
+        },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_trees_give_the_models_scores(
+        seed in any::<u64>(),
+        trees in 1u64..6,
+        depth in 1u32..7,
+        columns in 1u64..7,
+        edges in 1u64..5,
+        scores in 1u32..4,
+        vectors in any::<bool>(),
+        missing in any::<bool>(),
+        values in prop_oneof![Just(2u64), Just(4), Just(1000)],
+    ) {
+        let mut maker = Maker { random: Random(seed), columns, edges, scores, vectors, missing, values };
+        let model = maker.model(trees, depth);
+        let calibration = Calibration { rows: maker.rows(60) };
+        match compile(&model, &calibration, &options()) {
+            Ok(compiled) => {
+                check(&model, &compiled, &calibration.rows);
+                let mut rows = maker.rows(60);
+                let accepts = |row: &Vec<f64>| PublicProgram::from(&compiled.program).encode(0, row).is_ok();
+                rows.retain(accepts);
+                check(&model, &compiled, &rows);
+            }
+            Err(error) => prop_assert!(error.to_string().contains("same answer"), "{error}"),
+        }
+    }
+
+    #[test]
+    fn one_tree_gives_its_labels_exactly(
+        seed in any::<u64>(),
+        depth in 1u32..7,
+        columns in 1u64..7,
+        edges in 1u64..5,
+        scores in 1u32..4,
+        missing in any::<bool>(),
+    ) {
+        let mut maker = Maker { random: Random(seed), columns, edges, scores, vectors: true, missing, values: 9 };
+        let model = maker.model(1, depth);
+        let calibration = Calibration { rows: maker.rows(60) };
+        if let Ok(compiled) = compile(&model, &calibration, &labels_only()) {
+            for row in &calibration.rows {
+                let label = clear(&compiled, row).1;
+                prop_assert_eq!(label.as_deref(), model.label(&model.scores(row)));
+            }
+        }
+    }
+}
+
+/// A complete tree: the test of each node from its level and its place in the level, all leaves different.
+fn complete(depth: u32, test: &dyn Fn(u32, u32) -> (u32, f64)) -> Tree {
+    let mut nodes = Vec::new();
+    for level in 0..depth {
+        for place in 0..1 << level {
+            let (feature, above) = test(level, place);
+            let child = (2 << level) - 1 + 2 * place;
+            nodes.push(Node::Split {
+                feature,
+                above,
+                if_above: child,
+                otherwise: child + 1,
+                missing_above: false,
+            });
+        }
+    }
+    let leaf = |place: u32| Node::Leaf { values: vec![(0, f64::from(place * place) * 0.1)] };
+    nodes.extend((0..1 << depth).map(leaf));
+    Tree { nodes }
+}
+
+/// Compiles, checks on random rows, and gives the number of bootstraps.
+fn bootstraps(trees: Vec<Tree>, columns: usize) -> usize {
+    let model = model(trees, columns, 1);
+    model.check().unwrap();
+    let mut maker = Maker {
+        random: Random(7),
+        columns: columns as u64,
+        edges: 3,
+        scores: 1,
+        vectors: false,
+        missing: true,
+        values: 2,
+    };
+    let calibration = Calibration { rows: maker.rows(200) };
+    let compiled = compile(&model, &calibration, &options()).unwrap();
+    check(&model, &compiled, &calibration.rows);
+    compiled.program.bootstraps_per_row()
+}
+
+#[test]
+fn known_shapes_cost_what_they_can_cost_at_best() {
+    let column_of_node = |level: u32, place: u32| ((1 << level) - 1 + place, 1.0);
+    // Two splits in a chain, and three, fit one lookup.
+    assert_eq!(bootstraps(vec![complete(1, &column_of_node)], 1), 1);
+    assert_eq!(bootstraps(vec![complete(2, &column_of_node)], 3), 1);
+    // Each half of a tree of depth 3 is three splits under one condition.
+    assert_eq!(bootstraps(vec![complete(3, &column_of_node)], 7), 2);
+    // Symmetric: the same test everywhere in a level.
+    assert_eq!(bootstraps(vec![complete(4, &|level, _| (level, 1.0))], 4), 1);
+    // Stumps: four of different columns, or all of one.
+    let stump = |column: u32, edge: f64| complete(1, &move |_, _| (column, edge));
+    assert_eq!(bootstraps((0..4).map(|c| stump(c, 1.0)).collect(), 4), 1);
+    assert_eq!(bootstraps((0..8).map(|c| stump(c, 1.0)).collect(), 8), 2);
+    assert_eq!(bootstraps((0..15).map(|e| stump(0, f64::from(e))).collect(), 1), 1);
+    assert_eq!(bootstraps((0..40).map(|e| stump(0, f64::from(e % 15))).collect(), 1), 1);
+    // A ladder of splits on one column is one interval after the other.
+    assert_eq!(bootstraps(vec![complete(3, &|level, place| (0, [3.0, 1.0, 5.0, 0.0, 2.0, 4.0, 6.0][((1 << level) - 1 + place) as usize]))], 1), 1);
 }

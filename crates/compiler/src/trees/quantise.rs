@@ -76,9 +76,9 @@ impl Output {
     /// With the integers laid where the values, weighted by how often they are read, lie nearest to them.
     fn rounded(&self, unit: f64) -> Rounded {
         let (low, high) = self.ends();
-        let middle = ((high - low) / unit / 2.0).floor();
+        debug_assert!(low <= high && unit > 0.0);
         let tried = (0..GRID).map(|at| {
-            let zero = low + unit * (middle + f64::from(at) / f64::from(GRID));
+            let zero = low + unit * f64::from(at) / f64::from(GRID);
             self.rounded_around(zero, unit)
         });
         let best = tried.reduce(|best, next| match next.1 < best.1 {
@@ -89,11 +89,15 @@ impl Output {
     }
 
     fn rounded_around(&self, zero: f64, unit: f64) -> (Rounded, f64) {
-        let table: Vec<i64> = self
-            .values
-            .iter()
-            .map(|value| ((value - zero) / unit).round() as i64)
-            .collect();
+        let round = |value: &f64| ((value - zero) / unit).round() as i64;
+        let mut table: Vec<i64> = self.values.iter().map(round).collect();
+        // As far below 0 as above it, or one more.
+        let low = table.iter().min().copied().unwrap_or(0);
+        let high = table.iter().max().copied().unwrap_or(0);
+        let middle = (low + high + 1).div_euclid(2);
+        for integer in &mut table {
+            *integer -= middle;
+        }
         let left: Vec<f64> = self
             .values
             .iter()
