@@ -1,8 +1,9 @@
 //! The cheapest way to cut a tree into pieces that fit a lookup each.
 //!
 //! A *piece* is a connected part of a tree: its root, and the splits under it that one lookup decides. What lies under a
-//! split that the piece leaves out is for other pieces. Leaves with the tree's *default* value need none: the default is
-//! added to every row, and pieces add what other leaves differ from it by.
+//! split that the piece leaves out is for other pieces. What a piece decides it gives a value: a leaf its own, and a split
+//! that it leaves out a *default*, which is the value of some leaves under it. These leaves need no piece then, and the
+//! others only add what they differ by. The whole tree has a default too, which is added to every row.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,6 @@ use super::shape::{Shape, Tree};
 pub const ENTRIES: usize = 16;
 /// Pieces that are looked at for one root. A root of a tree whose columns all differ has 26 that fit.
 const PIECES_MAX: usize = 1024;
-/// Leaf values that are tried as the default, the most frequent first.
-const DEFAULTS_MAX: usize = 64;
-
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Piece {
     pub root: usize,
@@ -23,6 +21,10 @@ pub struct Piece {
     pub inner: Vec<usize>,
     /// Columns whose conditions above the root are one more class of their digit, in place of being counted.
     pub merged: Vec<usize>,
+    /// What other pieces, or the tree's default, give its leaves already.
+    pub given: Vec<f64>,
+    /// The defaults of the splits that it leaves out.
+    pub left: BTreeMap<usize, Vec<f64>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +145,7 @@ impl<'a> Pieces<'a> {
                 root,
                 inner: inner.to_vec(),
                 merged,
+                ..Piece::default()
             },
             capacity,
             left: left.to_vec(),
@@ -188,71 +191,139 @@ impl<'a> Pieces<'a> {
             .min_by_key(|(capacity, _)| *capacity)
     }
 
-    /// The cheapest cover, over all defaults that are tried. `None` if some leaf fits no lookup.
+    /// The cheapest cover. `None` if some leaf fits no lookup.
     pub fn cover(&self, aim: Aim) -> Option<Cover> {
-        let covers = self.defaults().into_iter();
-        let covers = covers.filter_map(|default| self.cover_with(aim, default));
-        let cheapest = covers.reduce(|best, next| match next.0 < best.0 {
-            true => next,
-            false => best,
-        });
-        cheapest.map(|(_, cover)| cover)
-    }
-
-    fn defaults(&self) -> Vec<Vec<f64>> {
-        let mut counts: Vec<(Vec<f64>, usize)> = Vec::new();
-        for leaf in self.tree.leaves() {
-            match counts.iter_mut().find(|(value, _)| value == leaf) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((leaf.clone(), 1)),
-            }
+        let search = Search::of(self, aim);
+        let default = search.costs[0].best();
+        if !search.costs[0].with(default).is_finite() {
+            return None;
         }
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        counts.truncate(DEFAULTS_MAX);
-        counts.into_iter().map(|(value, _)| value).collect()
-    }
-
-    fn cover_with(&self, aim: Aim, default: Vec<f64>) -> Option<(f64, Cover)> {
-        let nodes = &self.tree.nodes;
-        // Per node: the cost of all under it, and the candidate that is its own piece, if it is the root of one.
-        let mut best: Vec<(f64, Option<usize>)> = vec![(0.0, None); nodes.len()];
-        for at in (0..nodes.len()).rev() {
-            let (apart, needed) = match &nodes[at] {
-                Shape::Leaf(values) => (f64::INFINITY, *values != default),
-                Shape::Split { above, below, .. } => {
-                    let cost = best[*above].0 + best[*below].0;
-                    (cost, cost > 0.0)
-                }
-            };
-            if !needed {
-                continue;
-            }
-            best[at].0 = apart;
-            for (index, candidate) in self.candidates[at].iter().enumerate() {
-                let own = aim.cost(candidate.capacity, self.outputs);
-                let cost = own + candidate.left.iter().map(|&n| best[n].0).sum::<f64>();
-                if cost < best[at].0 {
-                    best[at] = (cost, Some(index));
-                }
-            }
-        }
-        best[0].0.is_finite().then(|| {
-            let pieces = self.chosen(&best);
-            (best[0].0, Cover { default, pieces })
+        Some(Cover {
+            default: search.values[default].clone(),
+            pieces: search.pieces(default),
         })
     }
+}
 
-    fn chosen(&self, best: &[(f64, Option<usize>)]) -> Vec<Piece> {
-        let (mut pieces, mut open) = (Vec::new(), vec![0]);
-        while let Some(at) = open.pop() {
-            match (best[at], &self.tree.nodes[at]) {
-                ((0.0, _), _) | ((_, None), Shape::Leaf(_)) => {}
-                ((_, Some(index)), _) => {
-                    let candidate = &self.candidates[at][index];
-                    pieces.push(candidate.piece.clone());
-                    open.extend(&candidate.left);
+/// What the leaves under a node cost.
+struct Costs {
+    /// With the value of this number as their default; of each value that some leaf under the node has.
+    by_default: BTreeMap<usize, f64>,
+    /// With any other default.
+    otherwise: f64,
+    /// With a piece whose root is the node, and which of its candidates that is. What it gives does not depend on a default.
+    own: (f64, usize),
+}
+
+impl Costs {
+    fn with(&self, default: usize) -> f64 {
+        self.by_default.get(&default).copied().unwrap_or(self.otherwise)
+    }
+
+    /// The cheapest default: the number of its value.
+    fn best(&self) -> usize {
+        let all = self.by_default.iter().map(|(value, cost)| (*value, *cost));
+        let best = all.reduce(|best, next| if next.1 < best.1 { next } else { best });
+        best.map_or(0, |(value, _)| value)
+    }
+}
+
+/// From the leaves up: children have larger numbers than their parents.
+struct Search<'a, 'b> {
+    pieces: &'b Pieces<'a>,
+    /// All different leaf values.
+    values: Vec<Vec<f64>>,
+    /// Of each leaf, the number of its value.
+    value_of: BTreeMap<usize, usize>,
+    /// Of each node.
+    costs: Vec<Costs>,
+}
+
+impl<'a, 'b> Search<'a, 'b> {
+    fn of(pieces: &'b Pieces<'a>, aim: Aim) -> Self {
+        let bits = |values: &Vec<f64>| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let mut numbers = BTreeMap::new();
+        let (mut values, mut value_of) = (Vec::new(), BTreeMap::new());
+        for (at, node) in pieces.tree.nodes.iter().enumerate() {
+            if let Shape::Leaf(leaf) = node {
+                let number = *numbers.entry(bits(leaf)).or_insert(values.len());
+                if number == values.len() {
+                    values.push(leaf.clone());
                 }
-                ((_, None), Shape::Split { above, below, .. }) => open.extend([*above, *below]),
+                value_of.insert(at, number);
+            }
+        }
+        let mut this = Self {
+            pieces,
+            values,
+            value_of,
+            costs: Vec::new(),
+        };
+        let nodes = pieces.tree.nodes.len();
+        // In reverse, so that the last entry is the root's; turned round at the end.
+        for at in (0..nodes).rev() {
+            let costs = this.at(at, aim, nodes);
+            this.costs.push(costs);
+        }
+        this.costs.reverse();
+        this
+    }
+
+    /// While `costs` is still in reverse.
+    fn at(&self, at: usize, aim: Aim, nodes: usize) -> Costs {
+        let known = |node: usize| &self.costs[nodes - 1 - node];
+        let mut own = (f64::INFINITY, 0);
+        for (index, candidate) in self.pieces.candidates[at].iter().enumerate() {
+            let left = candidate.left.iter().map(|&node| {
+                let costs = known(node);
+                costs.with(costs.best())
+            });
+            let cost = aim.cost(candidate.capacity, self.pieces.outputs) + left.sum::<f64>();
+            if cost < own.0 {
+                own = (cost, index);
+            }
+        }
+        let (above, below) = match &self.pieces.tree.nodes[at] {
+            Shape::Leaf(_) => {
+                return Costs {
+                    by_default: BTreeMap::from([(self.value_of[&at], 0.0)]),
+                    otherwise: own.0,
+                    own,
+                };
+            }
+            Shape::Split { above, below, .. } => (known(*above), known(*below)),
+        };
+        let with = |value: usize| (above.with(value) + below.with(value)).min(own.0);
+        let values = above.by_default.keys().chain(below.by_default.keys());
+        Costs {
+            by_default: values.map(|&value| (value, with(value))).collect(),
+            otherwise: (above.otherwise + below.otherwise).min(own.0),
+            own,
+        }
+    }
+
+    fn pieces(&self, default: usize) -> Vec<Piece> {
+        let (mut pieces, mut open) = (Vec::new(), vec![(0, default)]);
+        while let Some((at, given)) = open.pop() {
+            let costs = &self.costs[at];
+            match &self.pieces.tree.nodes[at] {
+                Shape::Leaf(_) if self.value_of[&at] == given => {}
+                Shape::Split { above, below, .. } if costs.with(given) < costs.own.0 => {
+                    open.extend([(*above, given), (*below, given)]);
+                }
+                Shape::Leaf(_) | Shape::Split { .. } => {
+                    let candidate = &self.pieces.candidates[at][costs.own.1];
+                    let left = candidate.left.iter();
+                    let left: Vec<(usize, usize)> =
+                        left.map(|&node| (node, self.costs[node].best())).collect();
+                    open.extend(&left);
+                    let value = |(node, default): (usize, usize)| (node, self.values[default].clone());
+                    pieces.push(Piece {
+                        given: self.values[given].clone(),
+                        left: left.into_iter().map(value).collect(),
+                        ..candidate.piece.clone()
+                    });
+                }
             }
         }
         pieces

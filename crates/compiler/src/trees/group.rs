@@ -40,8 +40,8 @@ impl Group {
         }
     }
 
-    /// What a piece of a tree adds to `default`.
-    pub fn of(tree: &Tree, columns: &[Column], piece: &Piece, default: &[f64]) -> Self {
+    /// What a piece of a tree adds.
+    pub fn of(tree: &Tree, columns: &[Column], piece: &Piece) -> Self {
         let path = &tree.paths[piece.root];
         let mut tests: BTreeMap<usize, Vec<Test>> = BTreeMap::new();
         for &node in &piece.inner {
@@ -69,7 +69,6 @@ impl Group {
             tree,
             piece,
             coded: &coded,
-            default,
         };
         let digits: Vec<Digit> = coded.iter().map(|coded| coded.digit.clone()).collect();
         let codes = digits.iter().map(|digit| digit.radix).product::<usize>();
@@ -319,32 +318,32 @@ struct Walk<'a> {
     tree: &'a Tree,
     piece: &'a Piece,
     coded: &'a [Coded],
-    default: &'a [f64],
 }
 
 impl Walk<'_> {
     fn value(&self, classes: &[usize]) -> Vec<f64> {
-        let zero = vec![0.0; self.default.len()];
         let signatures = self.coded.iter().zip(classes);
         let signatures: Vec<u32> = signatures.map(|(c, &at)| c.signatures[at]).collect();
         if signatures.contains(&DEAD) {
-            return zero;
+            return vec![0.0; self.piece.given.len()];
         }
         let mut at = self.piece.root;
         loop {
-            match &self.tree.nodes[at] {
-                Shape::Leaf(values) => {
-                    let pairs = values.iter().zip(self.default);
-                    return pairs.map(|(value, default)| value - default).collect();
-                }
-                Shape::Split { .. } if !self.piece.inner.contains(&at) => return zero,
-                Shape::Split { test, above, below } => {
-                    at = match self.holds(test, &signatures) {
-                        true => *above,
-                        false => *below,
-                    };
-                }
-            }
+            let value = match &self.tree.nodes[at] {
+                Shape::Leaf(values) => values,
+                Shape::Split { test, above, below } => match self.piece.left.get(&at) {
+                    Some(default) => default,
+                    None => {
+                        at = match self.holds(test, &signatures) {
+                            true => *above,
+                            false => *below,
+                        };
+                        continue;
+                    }
+                },
+            };
+            let pairs = value.iter().zip(&self.piece.given);
+            return pairs.map(|(value, given)| value - given).collect();
         }
     }
 

@@ -178,7 +178,7 @@ fn with_aim(
         counts.leaves += tree.leaves().count();
         counts.default_leaves += tree.leaves().filter(|l| **l == cover.default).count();
         for piece in &cover.pieces {
-            let group = Group::of(tree, columns, piece, &cover.default);
+            let group = Group::of(tree, columns, piece);
             if group.is_zero() {
                 continue;
             }

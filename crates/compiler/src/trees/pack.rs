@@ -22,13 +22,18 @@ struct Bin {
     /// Groups without counted conditions, joined.
     plain: Group,
     counted: Vec<Group>,
+    /// All of its groups joined, with their conditions as digits, while that fits a table.
+    spread: Option<Group>,
     outputs: Vec<bool>,
     groups: usize,
 }
 
 /// How a group is added to a bin.
 enum Way {
+    /// With the groups that have no counted conditions.
     Joined,
+    /// With all groups, whose conditions become digits.
+    Spread,
     Beside,
 }
 
@@ -37,6 +42,7 @@ impl Bin {
         Self {
             plain: Group::constant(scores),
             counted: vec![],
+            spread: Some(Group::constant(scores)),
             outputs: vec![false; scores],
             groups: 0,
         }
@@ -57,17 +63,15 @@ impl Bin {
         let beside = capacity * item.group.capacity();
         let mut best = (Way::Beside, beside);
         if let Some(spread) = &item.spread {
-            let shares = spread
-                .digits
-                .iter()
-                .any(|digit| self.plain.digits.iter().any(|d| d.column == digit.column));
-            let joint = match shares {
-                true => self.plain.joint_codes(spread),
-                false => self.plain.codes() * spread.codes(),
-            };
-            let joined = capacity / self.plain.codes() * joint;
-            if joined < beside {
+            let joined = capacity / self.plain.codes() * joint_codes(&self.plain, spread);
+            if joined < best.1 {
                 best = (Way::Joined, joined);
+            }
+            if let Some(own) = &self.spread {
+                let joined = joint_codes(own, spread);
+                if joined < best.1 {
+                    best = (Way::Spread, joined);
+                }
             }
         }
         if best.1 > ENTRIES {
@@ -80,12 +84,21 @@ impl Bin {
     }
 
     fn add(&mut self, item: &Item, way: &Way) {
-        match (way, &item.spread) {
-            (Way::Joined, Some(spread)) => self.plain = self.plain.join(spread),
-            (Way::Beside, _) if item.group.counted.is_empty() => {
+        let spread = self.spread.take().zip(item.spread.as_ref());
+        let spread = spread.map(|(own, new)| own.join(new));
+        self.spread = spread.filter(|spread| spread.codes() <= ENTRIES);
+        match (way, &item.spread, &self.spread) {
+            (Way::Joined, Some(spread), _) => self.plain = self.plain.join(spread),
+            (Way::Spread, _, Some(spread)) => {
+                self.plain = spread.clone();
+                self.counted.clear();
+            }
+            (Way::Beside, _, _) if item.group.counted.is_empty() => {
                 self.plain = self.plain.join(&item.group);
             }
-            (Way::Beside | Way::Joined, _) => self.counted.push(item.group.clone()),
+            (Way::Beside | Way::Joined | Way::Spread, _, _) => {
+                self.counted.push(item.group.clone());
+            }
         }
         for (own, new) in self.outputs.iter_mut().zip(&item.outputs) {
             *own |= new;
@@ -138,6 +151,15 @@ impl Bin {
             }
         }
         values
+    }
+}
+
+/// Entries that two groups take together: quickly, if they have no column in common.
+fn joint_codes(a: &Group, b: &Group) -> usize {
+    let shared = |digit: &Digit| a.digits.iter().any(|other| other.column == digit.column);
+    match b.digits.iter().any(shared) {
+        true => a.joint_codes(b),
+        false => a.codes() * b.codes(),
     }
 }
 
