@@ -341,3 +341,22 @@ fn known_shapes_cost_what_they_can_cost_at_best() {
     // A ladder of splits on one column is one interval after the other.
     assert_eq!(bootstraps(vec![complete(3, &|level, place| (0, [3.0, 1.0, 5.0, 0.0, 2.0, 4.0, 6.0][((1 << level) - 1 + place) as usize]))], 1), 1);
 }
+
+#[test]
+fn hundreds_of_trees_are_laid_out_in_a_while() {
+    let mut maker = Maker {
+        random: Random(3),
+        columns: 12,
+        edges: 40,
+        scores: 1,
+        vectors: false,
+        missing: false,
+        values: 1000,
+    };
+    let model = maker.model(100, 6);
+    let calibration = Calibration { rows: maker.rows(500) };
+    let start = std::time::Instant::now();
+    let compiled = compile(&model, &calibration, &options()).unwrap();
+    println!("{:?}\n{} leaves\n{}", start.elapsed(), leaves(&model), compiled.notes.join("\n"));
+    check(&model, &compiled, &maker.rows(100));
+}

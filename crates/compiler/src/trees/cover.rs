@@ -12,8 +12,8 @@ use super::shape::{Shape, Tree};
 
 /// Entries of a table: what one lookup can tell apart.
 pub const ENTRIES: usize = 16;
-/// Pieces that are looked at for one root. A root of a tree whose columns all differ has 26 that fit.
-const PIECES_MAX: usize = 1024;
+/// Pieces that are looked at for one root, largest first. Where all columns differ 22 fit; where they repeat, very many.
+const PIECES_MAX: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Piece {
     pub root: usize,

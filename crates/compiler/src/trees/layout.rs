@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use models::{Model, Trees};
 
-use super::cover::{Aim, Pieces, bootstraps};
+use super::cover::{Aim, Cover, Pieces, bootstraps};
 use super::edges::Column;
 use super::group::Group;
 use super::pack::{Packed, pack};
@@ -38,8 +38,8 @@ pub struct Layout {
 pub struct Counts {
     /// Leaves that are left when what no row can reach is cut off.
     pub leaves: usize,
-    /// Leaves that have their tree's default value.
-    pub default_leaves: usize,
+    /// Values that stand for the leaves of a whole tree, or of a part of one that is left to other pieces.
+    pub defaults: usize,
     /// Pieces by the number of splits that they decide.
     pub by_splits: BTreeMap<usize, usize>,
     /// Of those pieces, how many count conditions above them.
@@ -139,11 +139,19 @@ fn layout_without(
         .iter()
         .map(|tree| Tree::of(tree, columns, &value))
         .collect();
-    let pieces: Vec<Pieces<'_>> = cut.iter().map(|tree| Pieces::of(tree, columns)).collect();
+    const AIMS: [Aim; 2] = [Aim::Shares, Aim::Pieces];
+    // A tree's candidates are many, and gone before the next tree's.
+    let covers = cut.iter().map(|tree| {
+        let pieces = Pieces::of(tree, columns);
+        let [shares, fewest] = AIMS.map(|aim| pieces.cover(aim));
+        shares.zip(fewest)
+    });
+    let covers: Option<Vec<(Cover, Cover)>> = covers.collect();
+    let covers = covers.ok_or_else(|| too_deep(model, &cut))?;
+    let (shares, fewest): (Vec<Cover>, Vec<Cover>) = covers.into_iter().unzip();
     let mut best: Option<Layout> = None;
-    for aim in [Aim::Shares, Aim::Pieces] {
-        let mut found = with_aim(&cut, &pieces, columns, base, aim)
-            .ok_or_else(|| too_deep(model, &cut))?;
+    for covers in [shares, fewest] {
+        let mut found = packed(&cut, &covers, columns, base);
         found.derived = derived.clone();
         if best
             .as_ref()
@@ -160,23 +168,17 @@ fn layout_without(
     Ok(best)
 }
 
-fn with_aim(
-    trees: &[Tree],
-    pieces: &[Pieces<'_>],
-    columns: &[Column],
-    base: &[f64],
-    aim: Aim,
-) -> Option<Layout> {
+fn packed(trees: &[Tree], covers: &[Cover], columns: &[Column], base: &[f64]) -> Layout {
     let mut counts = Counts::default();
     let mut base = base.to_vec();
     let mut groups = Vec::new();
-    for (tree, pieces) in trees.iter().zip(pieces) {
-        let cover = pieces.cover(aim)?;
+    for (tree, cover) in trees.iter().zip(covers) {
         for (base, default) in base.iter_mut().zip(&cover.default) {
             *base += default;
         }
         counts.leaves += tree.leaves().count();
-        counts.default_leaves += tree.leaves().filter(|l| **l == cover.default).count();
+        let left: usize = cover.pieces.iter().map(|piece| piece.left.len()).sum();
+        counts.defaults += 1 + left;
         for piece in &cover.pieces {
             let group = Group::of(tree, columns, piece);
             if group.is_zero() {
@@ -190,12 +192,12 @@ fn with_aim(
     let mut lookups = pack(groups, base.len());
     lookups.retain(|lookup| !lookup.outputs().is_empty());
     counts.bootstraps = lookups.iter().map(Packed::bootstraps).sum();
-    Some(Layout {
+    Layout {
         lookups,
         base,
         derived: None,
         counts,
-    })
+    }
 }
 
 fn too_deep(model: &Model, trees: &[Tree]) -> CompileError {

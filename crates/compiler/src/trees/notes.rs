@@ -62,10 +62,10 @@ pub fn layout(notes: &mut Vec<String>, layout: &Layout, inputs: usize) {
     let total: usize = counts.by_splits.values().sum();
     let shared: usize = layout.lookups.iter().map(|lookup| lookup.groups).filter(|groups| *groups > 1).sum();
     notes.push(format!(
-        "{total} pieces of trees ({}), {} of them under conditions that are counted; {} leaves are their tree's default and cost nothing",
+        "{total} pieces of trees ({}), {} of them under conditions that are counted; {} defaults, for which no leaf pays",
         pieces.join(", "),
         counts.counting,
-        counts.default_leaves
+        counts.defaults
     ));
     notes.push(format!(
         "{} lookups, {shared} pieces share one with others; {} tables read at several places or more than once",
