@@ -360,3 +360,68 @@ fn hundreds_of_trees_are_laid_out_in_a_while() {
     println!("{:?}\n{} leaves\n{}", start.elapsed(), leaves(&model), compiled.notes.join("\n"));
     check(&model, &compiled, &maker.rows(100));
 }
+
+// What ships in examples/models: trained as their users would, with rows that they have not seen.
+
+fn example_rows(name: &str) -> (Vec<Vec<f64>>, Vec<String>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models").join(name);
+    let text = fs::read_to_string(path).unwrap();
+    let row = |line: &str| {
+        let (values, label) = line.rsplit_once(',').unwrap();
+        let values = values.split(',').map(|cell| cell.parse().unwrap_or(f64::NAN));
+        (values.collect(), label.to_owned())
+    };
+    text.lines().skip(1).map(row).unzip()
+}
+
+/// Compiles an example; gives the bootstraps, and how many held-out rows keep the model's label.
+fn example(name: &str, data: &str, options: &Options) -> (usize, f64) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/trained");
+    let model = models::read(&path.join(name)).unwrap();
+    let calibration = Calibration { rows: example_rows(&format!("trained/{data}-train.csv")).0 };
+    let start = std::time::Instant::now();
+    let compiled = compile(&model, &calibration, options).unwrap();
+    let took = start.elapsed();
+    let (rows, labels) = example_rows(&format!("{data}-test.csv"));
+    let same = match options.output == Output::Scores && options.uniform_bins.is_none() {
+        true => check(&model, &compiled, &rows),
+        false => {
+            let same = |row: &&Vec<f64>| clear(&compiled, row).1.as_deref() == model.label(&model.scores(row));
+            rows.iter().filter(same).count() as f64 / rows.len() as f64
+        }
+    };
+    let right = rows.iter().zip(&labels);
+    let right = right.filter(|(row, label)| clear(&compiled, row).1.as_ref() == Some(label));
+    println!(
+        "{name}: {} bootstraps for {} leaves, {} results, labels kept {same:.4}, right {:.4}, {took:?}\n    {}",
+        compiled.program.bootstraps_per_row(),
+        leaves(&model),
+        compiled.program.result_count(),
+        right.count() as f64 / rows.len() as f64,
+        compiled.notes.join("\n    ")
+    );
+    (compiled.program.bootstraps_per_row(), same)
+}
+
+#[test]
+fn the_examples_keep_their_labels() {
+    let check = |name: &str, data: &str, most: usize| {
+        let (bootstraps, same) = example(name, data, &options());
+        assert!(bootstraps <= most, "{name}: {bootstraps}");
+        assert!(same >= 0.99, "{name}: {same}");
+    };
+    check("breast-cancer-tree.onnx", "breast-cancer", 10);
+    check("breast-cancer-forest.onnx", "breast-cancer", 100);
+    check("breast-cancer-boosted.json", "breast-cancer", 100);
+    check("breast-cancer-trees.json", "breast-cancer", 12);
+    check("flows-boosted.json", "flows", 100);
+}
+
+#[test]
+fn labels_alone_and_uniform_bins() {
+    let (bootstraps, same) = example("breast-cancer-tree.onnx", "breast-cancer", &labels_only());
+    assert!(bootstraps <= 5 && same == 1.0, "{bootstraps}, {same}");
+    let uniform = Options { uniform_bins: Some(16), ..options() };
+    let (_, same) = example("breast-cancer-boosted.json", "breast-cancer", &uniform);
+    assert!(same >= 0.95, "{same}");
+}
