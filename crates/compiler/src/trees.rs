@@ -9,9 +9,9 @@
 //! G · (conditions above *n* that hold) + code, and its table is 0 wherever not all of them hold. So two leaves that
 //! are siblings cost one lookup under up to seven conditions; three splits under up to one; four columns at the root (also
 //! four levels of a symmetric tree, whose tests repeat) one. A column that is tested above *n* and in the piece may have
-//! one more class for "elsewhere" instead, where that is less. What a piece leaves out is for other pieces.
-//! One value of each tree is its *default*: it is added to every row, and leaves that have it cost nothing. The cheapest
-//! cover is found from the leaves up, for every default.
+//! one more class for "elsewhere" instead, where that is less. What a piece leaves out is for other pieces, but for a
+//! *default*: the value of some leaves there, which then cost nothing. Each whole tree has one too, added to every row.
+//! The cheapest cover is found from the leaves up, for every default that the leaves above may give.
 //!
 //! **Packing** (`pack.rs`). Pieces of any trees share a lookup where the product of what they take is at most 16: four
 //! stumps, or any number of stumps that read the same 15 edges.
@@ -44,7 +44,7 @@ use std::collections::BTreeMap;
 
 use models::{Decide, Model, Trees};
 
-use crate::{Calibration, Compiled, CompileError, Options, Output};
+use crate::{Calibration, CompileError, Compiled, Options, Output};
 use edges::Column;
 use layout::Layout;
 
@@ -90,7 +90,12 @@ impl<'a> Task<'a> {
         options: &'a Options,
     ) -> Result<Self, CompileError> {
         let nodes = trees.trees.iter().map(|tree| tree.nodes.len().div_ceil(2));
-        limit("leaves", nodes.sum(), LEAVES_MAX, "train fewer or smaller trees")?;
+        limit(
+            "leaves",
+            nodes.sum(),
+            LEAVES_MAX,
+            "train fewer or smaller trees",
+        )?;
         let scores = trees.base.len();
         limit(
             "the number of scores",
@@ -100,7 +105,12 @@ impl<'a> Task<'a> {
         )?;
         let mut notes = Vec::new();
         let step = calibration.rows.len().div_ceil(ROWS_MAX);
-        let rows: Vec<&[f64]> = calibration.rows.iter().step_by(step).map(Vec::as_slice).collect();
+        let rows: Vec<&[f64]> = calibration
+            .rows
+            .iter()
+            .step_by(step)
+            .map(Vec::as_slice)
+            .collect();
         let (trees, more) = match options.uniform_bins {
             None => (trees.clone(), BTreeMap::new()),
             Some(bins) => {
@@ -129,7 +139,10 @@ impl<'a> Task<'a> {
         };
         BTreeMap::from([
             ("source".to_owned(), self.model.source.to_string()),
-            ("kind".to_owned(), format!("{} trees", self.trees.trees.len())),
+            (
+                "kind".to_owned(),
+                format!("{} trees", self.trees.trees.len()),
+            ),
             ("bin edges".to_owned(), edges),
         ])
     }

@@ -21,7 +21,14 @@ fn labels_only() -> Options {
 
 /// "never off by more than 1.234e-2" of each score's note.
 fn bounds(compiled: &Compiled) -> Vec<f64> {
-    let after = |note: &String| Some(note.split_once("never off by more than ")?.1.parse().unwrap());
+    let after = |note: &String| {
+        Some(
+            note.split_once("never off by more than ")?
+                .1
+                .parse()
+                .unwrap(),
+        )
+    };
     compiled.notes.iter().filter_map(after).collect()
 }
 
@@ -50,8 +57,16 @@ fn label_is_clear(model: &Model, scores: &[f64], bounds: &[f64]) -> bool {
 
 /// Holds the program against the model on these rows; gives the share of rows with the model's label.
 fn check(model: &Model, compiled: &Compiled, rows: &[Vec<f64>]) -> f64 {
-    let bounds: Vec<f64> = bounds(compiled).iter().map(|bound| bound * 1.001 + 1e-9).collect();
-    assert_eq!(bounds.len(), model.output.names.len(), "{:?}", compiled.notes);
+    let bounds: Vec<f64> = bounds(compiled)
+        .iter()
+        .map(|bound| bound * 1.001 + 1e-9)
+        .collect();
+    assert_eq!(
+        bounds.len(),
+        model.output.names.len(),
+        "{:?}",
+        compiled.notes
+    );
     let mut same = 0;
     for row in rows {
         let expected = model.scores(row);
@@ -64,7 +79,10 @@ fn check(model: &Model, compiled: &Compiled, rows: &[Vec<f64>]) -> f64 {
         }
         let is_same = label.as_deref() == model.label(&expected);
         same += usize::from(is_same);
-        assert!(is_same || !label_is_clear(model, &expected, &bounds), "{row:?}");
+        assert!(
+            is_same || !label_is_clear(model, &expected, &bounds),
+            "{row:?}"
+        );
     }
     let leaves = leaves(model);
     let bootstraps = compiled.program.bootstraps_per_row();
@@ -109,7 +127,8 @@ fn fixture_rows(model: &Path) -> Vec<Vec<f64>> {
     };
     let rows = lines.map(|cells| cells[..columns].iter().map(value).collect());
     // A client encrypts finite numbers and missing ones.
-    rows.filter(|row: &Vec<f64>| !row.iter().any(|x| x.is_infinite())).collect()
+    rows.filter(|row: &Vec<f64>| !row.iter().any(|x| x.is_infinite()))
+        .collect()
 }
 
 #[test]
@@ -148,7 +167,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (self.0 >> 33) % limit
     }
     fn one_in(&mut self, n: u64) -> bool {
@@ -173,9 +195,15 @@ impl Maker {
         let at = nodes.len() as u32;
         nodes.push(Node::Leaf { values: vec![] });
         if depth == 0 || self.random.one_in(5) {
-            let scores = if self.vectors { 0..self.scores } else { score..score + 1 };
+            let scores = if self.vectors {
+                0..self.scores
+            } else {
+                score..score + 1
+            };
             let value = |s| (s, self.random.below(self.values) as f64 * 0.37 - 1.0);
-            nodes[at as usize] = Node::Leaf { values: scores.map(value).collect() };
+            nodes[at as usize] = Node::Leaf {
+                values: scores.map(value).collect(),
+            };
             return at;
         }
         let feature = self.random.below(self.columns) as u32;
@@ -183,7 +211,13 @@ impl Maker {
         let missing_above = self.missing && self.random.one_in(2);
         let if_above = self.node(nodes, depth - 1, score);
         let otherwise = self.node(nodes, depth - 1, score);
-        nodes[at as usize] = Node::Split { feature, above, if_above, otherwise, missing_above };
+        nodes[at as usize] = Node::Split {
+            feature,
+            above,
+            if_above,
+            otherwise,
+            missing_above,
+        };
         at
     }
 
@@ -208,7 +242,9 @@ impl Maker {
         (0..count)
             .map(|_| {
                 let columns = 0..self.columns;
-                columns.map(|_| value(&mut self.random, self.edges, self.missing)).collect()
+                columns
+                    .map(|_| value(&mut self.random, self.edges, self.missing))
+                    .collect()
             })
             .collect()
     }
@@ -219,12 +255,23 @@ fn model(trees: Vec<Tree>, columns: usize, scores: usize) -> Model {
     Model {
         source: SourceFormat::XgboostJson,
         features: (0..columns).map(|at| format!("f{at}")).collect(),
-        body: Body::Trees(Trees { trees, base: vec![0.25; scores] }),
+        body: Body::Trees(Trees {
+            trees,
+            base: vec![0.25; scores],
+        }),
         output: models::Output {
             names: names.clone(),
-            link: if scores == 1 { Link::Logistic } else { Link::LogisticShare },
+            link: if scores == 1 {
+                Link::Logistic
+            } else {
+                Link::LogisticShare
+            },
             decide: match scores {
-                1 => Decide::Threshold { at: 0.1, below: "no".into(), above: "yes".into() },
+                1 => Decide::Threshold {
+                    at: 0.1,
+                    below: "no".into(),
+                    above: "yes".into(),
+                },
                 _ => Decide::Greatest { labels: names },
             },
         },
@@ -298,7 +345,9 @@ fn complete(depth: u32, test: &dyn Fn(u32, u32) -> (u32, f64)) -> Tree {
             });
         }
     }
-    let leaf = |place: u32| Node::Leaf { values: vec![(0, f64::from(place * place) * 0.1)] };
+    let leaf = |place: u32| Node::Leaf {
+        values: vec![(0, f64::from(place * place) * 0.1)],
+    };
     nodes.extend((0..1 << depth).map(leaf));
     Tree { nodes }
 }
@@ -316,7 +365,9 @@ fn bootstraps(trees: Vec<Tree>, columns: usize) -> usize {
         missing: true,
         values: 2,
     };
-    let calibration = Calibration { rows: maker.rows(200) };
+    let calibration = Calibration {
+        rows: maker.rows(200),
+    };
     let compiled = compile(&model, &calibration, &options()).unwrap();
     check(&model, &compiled, &calibration.rows);
     compiled.program.bootstraps_per_row()
@@ -331,15 +382,33 @@ fn known_shapes_cost_what_they_can_cost_at_best() {
     // Each half of a tree of depth 3 is three splits under one condition.
     assert_eq!(bootstraps(vec![complete(3, &column_of_node)], 7), 2);
     // Symmetric: the same test everywhere in a level.
-    assert_eq!(bootstraps(vec![complete(4, &|level, _| (level, 1.0))], 4), 1);
+    assert_eq!(
+        bootstraps(vec![complete(4, &|level, _| (level, 1.0))], 4),
+        1
+    );
     // Stumps: four of different columns, or all of one.
     let stump = |column: u32, edge: f64| complete(1, &move |_, _| (column, edge));
     assert_eq!(bootstraps((0..4).map(|c| stump(c, 1.0)).collect(), 4), 1);
     assert_eq!(bootstraps((0..8).map(|c| stump(c, 1.0)).collect(), 8), 2);
-    assert_eq!(bootstraps((0..15).map(|e| stump(0, f64::from(e))).collect(), 1), 1);
-    assert_eq!(bootstraps((0..40).map(|e| stump(0, f64::from(e % 15))).collect(), 1), 1);
+    assert_eq!(
+        bootstraps((0..15).map(|e| stump(0, f64::from(e))).collect(), 1),
+        1
+    );
+    assert_eq!(
+        bootstraps((0..40).map(|e| stump(0, f64::from(e % 15))).collect(), 1),
+        1
+    );
     // A ladder of splits on one column is one interval after the other.
-    assert_eq!(bootstraps(vec![complete(3, &|level, place| (0, [3.0, 1.0, 5.0, 0.0, 2.0, 4.0, 6.0][((1 << level) - 1 + place) as usize]))], 1), 1);
+    assert_eq!(
+        bootstraps(
+            vec![complete(3, &|level, place| (
+                0,
+                [3.0, 1.0, 5.0, 0.0, 2.0, 4.0, 6.0][((1 << level) - 1 + place) as usize]
+            ))],
+            1
+        ),
+        1
+    );
 }
 
 #[test]
@@ -354,21 +423,32 @@ fn hundreds_of_trees_are_laid_out_in_a_while() {
         values: 1000,
     };
     let model = maker.model(100, 6);
-    let calibration = Calibration { rows: maker.rows(500) };
+    let calibration = Calibration {
+        rows: maker.rows(500),
+    };
     let start = std::time::Instant::now();
     let compiled = compile(&model, &calibration, &options()).unwrap();
-    println!("{:?}\n{} leaves\n{}", start.elapsed(), leaves(&model), compiled.notes.join("\n"));
+    println!(
+        "{:?}\n{} leaves\n{}",
+        start.elapsed(),
+        leaves(&model),
+        compiled.notes.join("\n")
+    );
     check(&model, &compiled, &maker.rows(100));
 }
 
 // What ships in examples/models: trained as their users would, with rows that they have not seen.
 
 fn example_rows(name: &str) -> (Vec<Vec<f64>>, Vec<String>) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/models")
+        .join(name);
     let text = fs::read_to_string(path).unwrap();
     let row = |line: &str| {
         let (values, label) = line.rsplit_once(',').unwrap();
-        let values = values.split(',').map(|cell| cell.parse().unwrap_or(f64::NAN));
+        let values = values
+            .split(',')
+            .map(|cell| cell.parse().unwrap_or(f64::NAN));
         (values.collect(), label.to_owned())
     };
     text.lines().skip(1).map(row).unzip()
@@ -378,7 +458,9 @@ fn example_rows(name: &str) -> (Vec<Vec<f64>>, Vec<String>) {
 fn example(name: &str, data: &str, options: &Options) -> (usize, f64) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/trained");
     let model = models::read(&path.join(name)).unwrap();
-    let calibration = Calibration { rows: example_rows(&format!("trained/{data}-train.csv")).0 };
+    let calibration = Calibration {
+        rows: example_rows(&format!("trained/{data}-train.csv")).0,
+    };
     let start = std::time::Instant::now();
     let compiled = compile(&model, &calibration, options).unwrap();
     let took = start.elapsed();
@@ -386,7 +468,9 @@ fn example(name: &str, data: &str, options: &Options) -> (usize, f64) {
     let same = match options.output == Output::Scores && options.uniform_bins.is_none() {
         true => check(&model, &compiled, &rows),
         false => {
-            let same = |row: &&Vec<f64>| clear(&compiled, row).1.as_deref() == model.label(&model.scores(row));
+            let same = |row: &&Vec<f64>| {
+                clear(&compiled, row).1.as_deref() == model.label(&model.scores(row))
+            };
             rows.iter().filter(same).count() as f64 / rows.len() as f64
         }
     };
@@ -421,7 +505,192 @@ fn the_examples_keep_their_labels() {
 fn labels_alone_and_uniform_bins() {
     let (bootstraps, same) = example("breast-cancer-tree.onnx", "breast-cancer", &labels_only());
     assert!(bootstraps <= 5 && same == 1.0, "{bootstraps}, {same}");
-    let uniform = Options { uniform_bins: Some(16), ..options() };
+    let uniform = Options {
+        uniform_bins: Some(16),
+        ..options()
+    };
     let (_, same) = example("breast-cancer-boosted.json", "breast-cancer", &uniform);
     assert!(same >= 0.95, "{same}");
+}
+
+fn check_refused(model: &Model, rows: Vec<Vec<f64>>, options: &Options, text: &str) {
+    let error = compile(model, &Calibration { rows }, options).unwrap_err();
+    assert!(error.to_string().contains(text), "{error}");
+    println!("{error}");
+}
+
+/// Each split has a leaf above it, and the next split below it.
+fn ladder(splits: u32) -> Tree {
+    let mut nodes = Vec::new();
+    for at in 0..splits {
+        nodes.push(Node::Split {
+            feature: at,
+            above: 0.5,
+            if_above: 2 * at + 1,
+            otherwise: 2 * at + 2,
+            missing_above: false,
+        });
+        nodes.push(Node::Leaf {
+            values: vec![(0, f64::from(at * at))],
+        });
+    }
+    nodes.push(Node::Leaf {
+        values: vec![(0, -1.0)],
+    });
+    Tree { nodes }
+}
+
+#[test]
+fn fifteen_conditions_are_counted_and_no_more() {
+    let rows = |columns: usize| -> Vec<Vec<f64>> {
+        let row = |one: usize| {
+            (0..columns)
+                .map(|at| f64::from(u8::from(at == one)))
+                .collect()
+        };
+        (0..=columns).map(row).collect()
+    };
+    let most = model(vec![ladder(15)], 15, 1);
+    most.check().unwrap();
+    let calibration = Calibration { rows: rows(15) };
+    let compiled = compile(&most, &calibration, &options()).unwrap();
+    check(&most, &compiled, &calibration.rows);
+    assert!(compiled.program.bootstraps_per_row() <= 10);
+    let deep = model(vec![ladder(16)], 16, 1);
+    check_refused(&deep, rows(16), &options(), "`max_depth` of 15");
+}
+
+#[test]
+fn missing_values_that_cost_lookups_are_refused_unless_calibration_has_them() {
+    let split = |above, missing_above, if_above| Node::Split {
+        feature: 0,
+        above,
+        if_above,
+        otherwise: if_above + 1,
+        missing_above,
+    };
+    let leaf = |value| Node::Leaf {
+        values: vec![(0, value)],
+    };
+    // Missing counts as not above 1, and as above 2: like no value.
+    let nodes = vec![
+        split(2.0, true, 1),
+        leaf(1.0),
+        split(1.0, false, 3),
+        leaf(5.0),
+        leaf(9.0),
+    ];
+    let second = Tree {
+        nodes: vec![split(1.0, false, 1), leaf(0.5), leaf(0.0)],
+    };
+    let model = model(vec![Tree { nodes }, second], 1, 1);
+    let mut rows = vec![vec![0.5], vec![1.5], vec![2.5], vec![1.0], vec![2.0]];
+    let compiled = compile(&model, &Calibration { rows: rows.clone() }, &options()).unwrap();
+    assert!(
+        compiled
+            .notes
+            .iter()
+            .any(|note| note.contains("refused in f0"))
+    );
+    let public = PublicProgram::from(&compiled.program);
+    assert!(public.encode(0, &[f64::NAN]).is_err());
+    rows.push(vec![f64::NAN]);
+    let compiled = compile(&model, &Calibration { rows: rows.clone() }, &options()).unwrap();
+    check(&model, &compiled, &rows);
+    assert_eq!(compiled.program.bootstraps_per_row(), 1);
+}
+
+#[test]
+fn a_vote_of_few_trees_gives_its_label_and_a_fine_sum_does_not() {
+    let stump = |column: u32| {
+        let mut tree = complete(1, &move |_, _| (column, 1.0));
+        tree.nodes[1] = Node::Leaf {
+            values: vec![(0, 1.0)],
+        };
+        tree.nodes[2] = Node::Leaf {
+            values: vec![(0, 0.0)],
+        };
+        tree
+    };
+    let mut vote = model((0..9).map(stump).collect(), 9, 1);
+    vote.output.decide = Decide::Threshold {
+        at: 4.75,
+        below: "no".into(),
+        above: "yes".into(),
+    };
+    let rows = |columns: usize, count: u64| -> Vec<Vec<f64>> {
+        let mut random = Random(5);
+        let mut row = || (0..columns).map(|_| random.below(3) as f64).collect();
+        (0..count).map(|_| row()).collect()
+    };
+    let calibration = Calibration { rows: rows(9, 300) };
+    let compiled = compile(&vote, &calibration, &labels_only()).unwrap();
+    for row in &calibration.rows {
+        assert_eq!(
+            clear(&compiled, row).1.as_deref(),
+            vote.label(&vote.scores(row))
+        );
+    }
+    assert_eq!(compiled.program.bootstraps_per_row(), 4);
+    assert_eq!(compiled.program.rounds().len(), 2);
+
+    let mut many = model((0..60).map(stump).collect(), 60, 1);
+    check_refused(
+        &many,
+        rows(60, 300),
+        &labels_only(),
+        "decide in the same way",
+    );
+    many.output.decide = Decide::Threshold {
+        at: 20.75,
+        below: "no".into(),
+        above: "yes".into(),
+    };
+    check_refused(&many, rows(60, 300), &labels_only(), "keep only");
+    let classes = model(vec![stump(0), stump(1)], 2, 3);
+    check_refused(
+        &classes,
+        rows(2, 9),
+        &labels_only(),
+        "no lookup compares two sums",
+    );
+    let mut value = model(vec![stump(0), stump(1)], 2, 1);
+    value.output.decide = Decide::None;
+    check_refused(&value, rows(2, 9), &labels_only(), "ask for scores");
+    let constant = model(
+        vec![Tree {
+            nodes: vec![Node::Leaf {
+                values: vec![(0, 1.0)],
+            }],
+        }],
+        2,
+        1,
+    );
+    check_refused(&constant, rows(2, 9), &options(), "same answer");
+}
+
+#[test]
+fn uniform_bins_are_all_inputs_and_hide_which_are_used() {
+    let tree = complete(2, &|level, place| (level, 40.0 + f64::from(10 * place)));
+    let model = model(vec![tree], 3, 1);
+    let rows: Vec<Vec<f64>> = (0..100)
+        .map(|at| vec![f64::from(at), f64::from(99 - at), 0.0])
+        .collect();
+    let uniform = Options {
+        uniform_bins: Some(10),
+        ..options()
+    };
+    let compiled = compile(&model, &Calibration { rows }, &uniform).unwrap();
+    // Nine edges of each of the two columns that are used.
+    assert_eq!(compiled.program.input_count(), 18);
+    assert!(
+        compiled.notes[0].contains("10 evenly filled bins"),
+        "{:?}",
+        compiled.notes
+    );
+    let one = Options {
+        uniform_bins: Some(1),
+        ..options()
+    };
+    check_refused(&model, vec![vec![0.0; 3]], &one, "2 or more");
 }

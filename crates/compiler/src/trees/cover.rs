@@ -118,7 +118,11 @@ impl<'a> Pieces<'a> {
             return;
         }
         let Some(&node) = open.get(next) else {
-            let left: Vec<usize> = open.iter().copied().filter(|n| !inner.contains(n)).collect();
+            let left: Vec<usize> = open
+                .iter()
+                .copied()
+                .filter(|n| !inner.contains(n))
+                .collect();
             found.extend(self.candidate(root, inner, &left));
             return;
         };
@@ -217,7 +221,10 @@ struct Costs {
 
 impl Costs {
     fn with(&self, default: usize) -> f64 {
-        self.by_default.get(&default).copied().unwrap_or(self.otherwise)
+        self.by_default
+            .get(&default)
+            .copied()
+            .unwrap_or(self.otherwise)
     }
 
     /// The cheapest default: the number of its value.
@@ -317,7 +324,8 @@ impl<'a, 'b> Search<'a, 'b> {
                     let left: Vec<(usize, usize)> =
                         left.map(|&node| (node, self.costs[node].best())).collect();
                     open.extend(&left);
-                    let value = |(node, default): (usize, usize)| (node, self.values[default].clone());
+                    let value =
+                        |(node, default): (usize, usize)| (node, self.values[default].clone());
                     pieces.push(Piece {
                         given: self.values[given].clone(),
                         left: left.into_iter().map(value).collect(),

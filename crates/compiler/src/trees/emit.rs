@@ -60,18 +60,27 @@ fn draft(packed: &Packed, columns: &[Column]) -> Draft {
             Missing::Like(place) => (Some(place), 0),
             Missing::Refused => (None, 0),
             Missing::Apart => {
-                let same = values[..=edges].iter().position(|v| *v == values[edges + 1]);
-                (Some(same.unwrap_or(0)), match same {
-                    Some(_) => 0,
-                    None => values[edges + 1] - values[0],
-                })
+                let same = values[..=edges]
+                    .iter()
+                    .position(|v| *v == values[edges + 1]);
+                (
+                    Some(same.unwrap_or(0)),
+                    match same {
+                        Some(_) => 0,
+                        None => values[edges + 1] - values[0],
+                    },
+                )
             }
         };
         let mut add = |edge: usize, missing: Option<bool>, weight: i64| {
             *draft.terms.entry((at, edge, missing)).or_default() += weight;
         };
         for edge in 0..edges {
-            add(edge, like.map(|like| like > edge), values[edge + 1] - values[edge]);
+            add(
+                edge,
+                like.map(|like| like > edge),
+                values[edge + 1] - values[edge],
+            );
         }
         // The same edge with both directions: their difference is 1 for a missing value, and 0 for any other.
         if rest != 0 {
@@ -312,7 +321,12 @@ impl Parts<'_> {
             },
             about: self.about.clone(),
         };
-        let file = fewest(file, *RESULT_BITS.start(), |file, bits| file.result.bits = bits, 48)?;
+        let file = fewest(
+            file,
+            *RESULT_BITS.start(),
+            |file, bits| file.result.bits = bits,
+            48,
+        )?;
         let start = *fhe::program::INPUT_BITS.start();
         let file = fewest(file, start, |file, bits| file.input_bits = bits, 64)?;
         Program::new(file)

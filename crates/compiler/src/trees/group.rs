@@ -116,7 +116,11 @@ impl Group {
             };
             // Each class by the first one that is like it.
             let first: Vec<usize> = (0..radix)
-                .map(|class| (0..class).find(|&other| same(other, class)).unwrap_or(class))
+                .map(|class| {
+                    (0..class)
+                        .find(|&other| same(other, class))
+                        .unwrap_or(class)
+                })
                 .collect();
             let kept: Vec<usize> = (0..radix).filter(|&class| first[class] == class).collect();
             if kept.len() == radix {
@@ -221,7 +225,9 @@ impl Group {
 /// A place of each class.
 fn representatives(digit: &Digit) -> Vec<usize> {
     let of = |class: usize| digit.classes.iter().position(|&c| usize::from(c) == class);
-    (0..digit.radix).map(|class| of(class).unwrap_or(0)).collect()
+    (0..digit.radix)
+        .map(|class| of(class).unwrap_or(0))
+        .collect()
 }
 
 /// Tells apart what either tells apart.
@@ -229,13 +235,15 @@ fn refine(a: &Digit, b: &Digit) -> Digit {
     let mut met: Vec<(u8, u8)> = Vec::new();
     let pairs = a.classes.iter().zip(&b.classes);
     let classes = pairs
-        .map(|(&a, &b)| match met.iter().position(|&pair| pair == (a, b)) {
-            Some(class) => class as u8,
-            None => {
-                met.push((a, b));
-                (met.len() - 1) as u8
-            }
-        })
+        .map(
+            |(&a, &b)| match met.iter().position(|&pair| pair == (a, b)) {
+                Some(class) => class as u8,
+                None => {
+                    met.push((a, b));
+                    (met.len() - 1) as u8
+                }
+            },
+        )
         .collect();
     Digit {
         column: a.column,

@@ -80,7 +80,11 @@ fn one_tree(task: &Task<'_>) -> Result<Found, CompileError> {
     };
     let layout = layout(task.model, &task.trees, &task.columns, &[0.0], &value)?;
     constant(&layout)?;
-    let front = Front::of(&layout.lookups, &task.columns, task.options.uniform_bins.is_some())?;
+    let front = Front::of(
+        &layout.lookups,
+        &task.columns,
+        task.options.uniform_bins.is_some(),
+    )?;
     let outputs = scores::outputs(&layout);
     let quantised = scores::sums(&layout, 1).quantise(&outputs, 1, Some(1.0), None);
     let quantised = quantised.ok_or_else(|| too_coarse("noise leaves no room for it"))?;
@@ -107,12 +111,19 @@ fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, Co
     let value = |leaf: &[(u32, f64)]| vec![leaf.iter().map(|(_, value)| value).sum::<f64>()];
     let layout = layout(task.model, &task.trees, &task.columns, base, &value)?;
     constant(&layout)?;
-    let front = Front::of(&layout.lookups, &task.columns, task.options.uniform_bins.is_some())?;
+    let front = Front::of(
+        &layout.lookups,
+        &task.columns,
+        task.options.uniform_bins.is_some(),
+    )?;
     let entries = task.entries(&layout);
     let mut outputs = scores::outputs(&layout);
     measure::count(&mut outputs, &entries);
     let sums: Sums = scores::sums(&layout, 1);
-    let exact: Vec<Vec<f64>> = entries.iter().map(|row| sums.scores(&outputs, row)).collect();
+    let exact: Vec<Vec<f64>> = entries
+        .iter()
+        .map(|row| sums.scores(&outputs, row))
+        .collect();
     let quantised = sums.quantise(&outputs, 1, None, Some(DECIDING_BITS));
     let quantised = quantised.ok_or_else(|| too_coarse("16 values are too few for it"))?;
     let after: Vec<Vec<f64>> = entries
@@ -127,6 +138,11 @@ fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, Co
         )));
     }
     let (quantised, table) = deciding(quantised, at);
+    if table.iter().all(|label| *label == table[0]) {
+        return Err(too_coarse(
+            "all of the 16 values that are told apart decide in the same way",
+        ));
+    }
     let program = Parts {
         model: task.model,
         options: task.options,
@@ -142,7 +158,9 @@ fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, Co
     }
     .program();
     let program = program.map_err(|error| match error {
-        ProgramError::TooNoisy { .. } => too_coarse("the noise of so many lookups is too much for one more"),
+        ProgramError::TooNoisy { .. } => {
+            too_coarse("the noise of so many lookups is too much for one more")
+        }
         other => CompileError::Program(other),
     })?;
     let mut notes = Vec::new();

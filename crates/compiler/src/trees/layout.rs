@@ -61,7 +61,10 @@ impl Packed {
 
     /// The entry that a row with these places reads.
     pub fn entry(&self, places: &[usize]) -> usize {
-        let values = self.columns.iter().map(|(column, values)| values[places[*column]]);
+        let values = self
+            .columns
+            .iter()
+            .map(|(column, values)| values[places[*column]]);
         values.sum::<i64>() as usize
     }
 }
@@ -208,6 +211,7 @@ fn too_deep(model: &Model, trees: &[Tree]) -> CompileError {
             model.source,
             columns.max().unwrap_or(0)
         ),
-        instead: "a lookup counts at most 15 conditions: train with `max_depth` of 15 or less".into(),
+        instead: "a lookup counts at most 15 conditions: train with `max_depth` of 15 or less"
+            .into(),
     }
 }

@@ -43,14 +43,21 @@ impl Cost {
 /// Scores before and after, per row.
 pub fn cost(model: &Model, before: &[Vec<f64>], after: &[Vec<f64>]) -> Cost {
     let pairs = before.iter().zip(after);
-    let same = pairs.filter(|(b, a)| model.label(b) == model.label(a)).count();
+    let same = pairs
+        .filter(|(b, a)| model.label(b) == model.label(a))
+        .count();
     let rows = before.len().max(1) as f64;
     let scores = before.first().map_or(0, Vec::len);
     let share = |score: usize| {
         let mean = before.iter().map(|row| row[score]).sum::<f64>() / rows;
-        let spread = before.iter().map(|row| (row[score] - mean).powi(2)).sum::<f64>();
+        let spread = before
+            .iter()
+            .map(|row| (row[score] - mean).powi(2))
+            .sum::<f64>();
         let pairs = before.iter().zip(after);
-        let error = pairs.map(|(b, a)| (b[score] - a[score]).powi(2)).sum::<f64>();
+        let error = pairs
+            .map(|(b, a)| (b[score] - a[score]).powi(2))
+            .sum::<f64>();
         match spread > 0.0 {
             true => (error / spread).sqrt(),
             // All rows have the same score: any error but none is too much to tell.

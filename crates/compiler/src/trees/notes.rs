@@ -60,7 +60,12 @@ pub fn layout(notes: &mut Vec<String>, layout: &Layout, inputs: usize) {
         })
         .collect();
     let total: usize = counts.by_splits.values().sum();
-    let shared: usize = layout.lookups.iter().map(|lookup| lookup.groups).filter(|groups| *groups > 1).sum();
+    let shared: usize = layout
+        .lookups
+        .iter()
+        .map(|lookup| lookup.groups)
+        .filter(|groups| *groups > 1)
+        .sum();
     notes.push(format!(
         "{total} pieces of trees ({}), {} of them under conditions that are counted; {} defaults, for which no leaf pays",
         pieces.join(", "),
@@ -73,7 +78,10 @@ pub fn layout(notes: &mut Vec<String>, layout: &Layout, inputs: usize) {
         layout.lookups.iter().filter(|lookup| lookup.outputs().len() > 1).count()
     ));
     if layout.derived.is_some() {
-        notes.push("the last score is found from the others: all of them add up to the same in every leaf".into());
+        notes.push(
+            "the last score is found from the others: all of them add up to the same in every leaf"
+                .into(),
+        );
     }
 }
 

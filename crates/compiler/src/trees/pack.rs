@@ -198,10 +198,16 @@ pub fn pack(groups: Vec<Group>, scores: usize) -> Vec<Packed> {
         let growth = |(index, bin): (usize, &Bin)| {
             let (way, capacity) = bin.way(item)?;
             // In sixteenths, so that it is a whole number.
-            Some((index, way, ENTRIES * ENTRIES * capacity / bin.capacity(), capacity))
+            Some((
+                index,
+                way,
+                ENTRIES * ENTRIES * capacity / bin.capacity(),
+                capacity,
+            ))
         };
         let ways = bins.iter().enumerate().filter_map(growth);
-        let best = ways.min_by_key(|(_, _, growth, capacity)| (*growth, std::cmp::Reverse(*capacity)));
+        let best =
+            ways.min_by_key(|(_, _, growth, capacity)| (*growth, std::cmp::Reverse(*capacity)));
         match best {
             Some((index, way, _, _)) => bins[index].add(item, &way),
             None => {

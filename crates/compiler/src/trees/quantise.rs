@@ -44,7 +44,10 @@ pub fn finest_step(outputs: usize) -> u32 {
     let exact = |bits: &u32| {
         noise::log2_p_fail(variance, 2f64.powi(-(*bits as i32) - 1)) <= fhe::params::MAX_LOG2_P_FAIL
     };
-    (1..=fhe::program::MAX_STEP_BITS).rev().find(exact).unwrap_or(1)
+    (1..=fhe::program::MAX_STEP_BITS)
+        .rev()
+        .find(exact)
+        .unwrap_or(1)
 }
 
 /// One table in integers.
@@ -69,7 +72,11 @@ const GRID: u32 = 8;
 impl Output {
     fn ends(&self) -> (f64, f64) {
         let low = self.values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let high = self
+            .values
+            .iter()
+            .copied()
+            .fold(f64::NEG_INFINITY, f64::max);
         (low, high)
     }
 
@@ -105,7 +112,11 @@ impl Output {
             .map(|(value, integer)| value - unit * *integer as f64)
             .collect();
         // What no row has read may be read all the same.
-        let weights: Vec<f64> = self.counts.iter().map(|count| *count as f64 + 0.5).collect();
+        let weights: Vec<f64> = self
+            .counts
+            .iter()
+            .map(|count| *count as f64 + 0.5)
+            .collect();
         let total: f64 = weights.iter().sum();
         let mean = left.iter().zip(&weights).map(|(l, w)| l * w).sum::<f64>() / total;
         // Numbers that are whole stay so.
@@ -170,7 +181,9 @@ impl Sums {
             units.fill(most);
         }
         let fits = |(parts, unit): (&Vec<Vec<(usize, i64)>>, &f64)| {
-            parts.iter().all(|part| width(part, outputs, *unit) <= range)
+            parts
+                .iter()
+                .all(|part| width(part, outputs, *unit) <= range)
         };
         if !split.iter().zip(&units).all(fits) {
             return None;
@@ -181,10 +194,16 @@ impl Sums {
                 unit_of[*output] = *unit;
             }
         }
-        let rounded: Vec<Rounded> = outputs.iter().zip(&unit_of).map(|(o, u)| o.rounded(*u)).collect();
+        let rounded: Vec<Rounded> = outputs
+            .iter()
+            .zip(&unit_of)
+            .map(|(o, u)| o.rounded(*u))
+            .collect();
         let scores = split.into_iter().enumerate().map(|(score, parts)| {
             let terms = &self.terms[score];
-            let moved = terms.iter().map(|(o, sign)| *sign as f64 * rounded[*o].offset);
+            let moved = terms
+                .iter()
+                .map(|(o, sign)| *sign as f64 * rounded[*o].offset);
             let bound = terms.iter().map(|(o, _)| rounded[*o].bound).sum();
             let mut offset = self.base[score] + moved.sum::<f64>();
             let parts = parts.into_iter().map(|terms| {
@@ -239,8 +258,30 @@ fn width(part: &[(usize, i64)], outputs: &[Output], unit: f64) -> i64 {
     widths.sum()
 }
 
-/// Grown a little at a time from what would do without rounding.
+/// The unit that all values of these outputs are whole multiples of, but for what they have in common; if they are.
+fn whole_unit(parts: &[Vec<(usize, i64)>], outputs: &[Output]) -> Option<f64> {
+    /// Of a unit: what counts as whole after the rounding of f64.
+    const NEAR: f64 = 1e-6;
+    let own = parts.iter().flatten().map(|(output, _)| &outputs[*output]);
+    let steps = own.flat_map(|output| {
+        let (low, _) = output.ends();
+        output.values.iter().map(move |value| value - low)
+    });
+    let steps: Vec<f64> = steps.filter(|step| *step > 0.0).collect();
+    let least = steps.iter().copied().reduce(f64::min)?;
+    let whole = |step: &f64| {
+        let times = step / least;
+        (times - times.round()).abs() < NEAR
+    };
+    steps.iter().all(whole).then_some(least)
+}
+
+/// What needs no rounding, if it fits; or else grown a little at a time from what would do without rounding.
 fn finest_unit(parts: &[Vec<(usize, i64)>], outputs: &[Output], range: i64) -> f64 {
+    let fits = |unit: f64| parts.iter().all(|part| width(part, outputs, unit) <= range);
+    if let Some(unit) = whole_unit(parts, outputs).filter(|unit| fits(*unit)) {
+        return unit;
+    }
     let exact = |part: &Vec<(usize, i64)>| {
         let ends = part.iter().map(|(o, _)| outputs[*o].ends());
         ends.map(|(low, high)| high - low).sum::<f64>() / range as f64
@@ -249,7 +290,7 @@ fn finest_unit(parts: &[Vec<(usize, i64)>], outputs: &[Output], range: i64) -> f
     if unit <= 0.0 {
         return 1.0;
     }
-    while unit.is_finite() && parts.iter().any(|part| width(part, outputs, unit) > range) {
+    while unit.is_finite() && !fits(unit) {
         unit *= 1.01;
     }
     unit

@@ -13,7 +13,13 @@ const PARTS: [usize; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
     let scores = task.trees.base.len();
     let value = |leaf: &[(u32, f64)]| dense(leaf, scores);
-    let layout = layout(task.model, &task.trees, &task.columns, &task.trees.base, &value)?;
+    let layout = layout(
+        task.model,
+        &task.trees,
+        &task.columns,
+        &task.trees.base,
+        &value,
+    )?;
     constant(&layout)?;
     limit(
         "the number of bootstraps",
@@ -21,12 +27,19 @@ pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
         fhe::program::MAX_SUMS,
         "train fewer or smaller trees",
     )?;
-    let front = Front::of(&layout.lookups, &task.columns, task.options.uniform_bins.is_some())?;
+    let front = Front::of(
+        &layout.lookups,
+        &task.columns,
+        task.options.uniform_bins.is_some(),
+    )?;
     let sums = sums(&layout, scores);
     let entries = task.entries(&layout);
     let mut outputs = outputs(&layout);
     measure::count(&mut outputs, &entries);
-    let exact: Vec<Vec<f64>> = entries.iter().map(|row| sums.scores(&outputs, row)).collect();
+    let exact: Vec<Vec<f64>> = entries
+        .iter()
+        .map(|row| sums.scores(&outputs, row))
+        .collect();
     let (quantised, cost) = finest(&task, &sums, &outputs, &entries, &exact)?;
     notes::layout(&mut task.notes, &layout, front.inputs());
     let derived = layout.derived.as_ref().map_or(0.0, |derived| derived.bound);

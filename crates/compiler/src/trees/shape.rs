@@ -8,7 +8,11 @@ use super::edges::{Column, Missing, Region, Test};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    Split { test: Test, above: usize, below: usize },
+    Split {
+        test: Test,
+        above: usize,
+        below: usize,
+    },
     Leaf(Vec<f64>),
 }
 
@@ -48,12 +52,7 @@ impl Tree {
         this
     }
 
-    fn place(
-        &mut self,
-        draft: Draft,
-        columns: &[Column],
-        path: BTreeMap<usize, Region>,
-    ) -> usize {
+    fn place(&mut self, draft: Draft, columns: &[Column], path: BTreeMap<usize, Region>) -> usize {
         let at = self.nodes.len();
         self.paths.push(path.clone());
         match draft {
