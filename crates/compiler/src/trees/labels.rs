@@ -124,7 +124,7 @@ fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, Co
         .iter()
         .map(|row| sums.scores(&outputs, row))
         .collect();
-    let quantised = sums.quantise(&outputs, 1, None, Some(DECIDING_BITS));
+    let quantised = sums.quantise(&outputs, 1, None, Some((1 << DECIDING_BITS) - 1));
     let quantised = quantised.ok_or_else(|| too_coarse("16 values are too few for it"))?;
     let after: Vec<Vec<f64>> = entries
         .iter()

@@ -8,11 +8,8 @@ use super::cover::{Aim, Cover, Pieces, bootstraps};
 use super::edges::Column;
 use super::group::Group;
 use super::pack::{Packed, pack};
-use super::shape::Tree;
+use super::shape::{LeafValue, Tree};
 use crate::CompileError;
-
-/// What stands in a leaf: one value a score.
-pub type LeafValue<'a> = dyn Fn(&[(u32, f64)]) -> Vec<f64> + 'a;
 
 /// Of scores whose values add up to the same in all leaves of a tree, the last one can be found from the others.
 #[derive(Clone, Debug, PartialEq)]

@@ -152,14 +152,14 @@ impl Sums {
         self.terms.iter().zip(&self.base).map(score).collect()
     }
 
-    /// In `parts` parts each, or fewer where a score has fewer outputs. `unit`: none is the finest that fits; `step_bits`: none
-    /// is the finest that noise allows.
+    /// In `parts` parts each, or fewer where a score has fewer outputs. Without a `unit`, the finest that fits; without a
+    /// `range` that each part must fit (its greatest value less its least), the widest that noise allows.
     pub fn quantise(
         &self,
         outputs: &[Output],
         parts: usize,
         unit: Option<f64>,
-        step_bits: Option<u32>,
+        range: Option<i64>,
     ) -> Option<Quantised> {
         let split: Vec<Vec<Vec<(usize, i64)>>> = self
             .terms
@@ -167,8 +167,9 @@ impl Sums {
             .map(|terms| split(terms, parts, outputs))
             .collect();
         let most = split.iter().flatten().map(Vec::len).max().unwrap_or(1);
-        let step_bits = step_bits.unwrap_or_else(|| finest_step(most));
-        let range = (1i64 << step_bits) - 1;
+        let step_bits = finest_step(most);
+        // The least value of so many bits would be read as the greatest with a little noise.
+        let range = range.unwrap_or((1i64 << step_bits) - 2);
         let mut units: Vec<f64> = match unit {
             Some(unit) => vec![unit; split.len()],
             None => {

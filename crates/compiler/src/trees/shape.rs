@@ -6,6 +6,9 @@ use models::Node;
 
 use super::edges::{Column, Missing, Region, Test};
 
+/// What stands in a leaf, as what is looked for: one value a score.
+pub type LeafValue<'a> = dyn Fn(&[(u32, f64)]) -> Vec<f64> + 'a;
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     Split {
@@ -33,11 +36,7 @@ enum Draft {
 
 impl Tree {
     /// `value` makes of a leaf what is looked for: a value for each score.
-    pub fn of(
-        tree: &models::Tree,
-        columns: &[Column],
-        value: &dyn Fn(&[(u32, f64)]) -> Vec<f64>,
-    ) -> Self {
+    pub fn of(tree: &models::Tree, columns: &[Column], value: &LeafValue<'_>) -> Self {
         let cut = Cut {
             tree,
             columns,
@@ -94,7 +93,7 @@ fn behind(
 struct Cut<'a> {
     tree: &'a models::Tree,
     columns: &'a [Column],
-    value: &'a dyn Fn(&[(u32, f64)]) -> Vec<f64>,
+    value: &'a LeafValue<'a>,
 }
 
 impl Cut<'_> {

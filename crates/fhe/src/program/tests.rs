@@ -281,6 +281,16 @@ fn inputs_of_one_column_rise_together() {
 }
 
 #[test]
+fn the_least_value_of_the_bits_is_no_result() {
+    // With noise, -2^19 of 20 bits is now and then read as 2^19.
+    let mut file = trees();
+    file.rounds[1].sums[0] = sum(&[(0, 1)], 2 - (1 << 19));
+    check_refused(file.clone(), "outside of the 20 bits");
+    file.rounds[1].sums[0].bias += 1;
+    Program::new(file).unwrap();
+}
+
+#[test]
 fn one_against_the_rest_gives_shares() {
     let mut file = trees();
     file.rounds[1].sums = vec![sum(&[(0, 1)], 0), sum(&[(1, 1)], 7)];
