@@ -36,6 +36,7 @@ mod measure;
 mod notes;
 mod pack;
 mod quantise;
+mod refine;
 mod scores;
 mod shape;
 mod uniform;

@@ -10,6 +10,7 @@ use models::{Decide, Trees};
 use super::emit::{Front, LastLookup, Meaning, Parts};
 use super::layout::layout;
 use super::quantise::{Quantised, Sums};
+use super::refine::refine;
 use super::{Task, constant, measure, notes, scores};
 use crate::{CompileError, Compiled};
 
@@ -125,7 +126,8 @@ fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, Co
         .map(|row| sums.scores(&outputs, row))
         .collect();
     let quantised = sums.quantise(&outputs, 1, None, Some((1 << DECIDING_BITS) - 1));
-    let quantised = quantised.ok_or_else(|| too_coarse("16 values are too few for it"))?;
+    let mut quantised = quantised.ok_or_else(|| too_coarse("16 values are too few for it"))?;
+    refine(&mut quantised, &sums, &outputs, &entries);
     let after: Vec<Vec<f64>> = entries
         .iter()
         .map(|row| measure::scores(&quantised, row))

@@ -7,7 +7,7 @@ use super::quantise::{Output, Quantised};
 /// Labels that must stay the same, as a share of the rows.
 const LABELS_SAME: f64 = 0.998;
 /// Of a model with labels, the error of a score may be this share of what the score itself spreads.
-const SHARE_WITH_LABELS: f64 = 0.05;
+const SHARE_WITH_LABELS: f64 = 0.02;
 /// Of the variance of a regression's values, what may be lost.
 const VARIANCE_LOST: f64 = 0.002;
 

@@ -4,6 +4,7 @@ use super::emit::{Front, Meaning, Parts};
 use super::layout::{Layout, layout};
 use super::measure::{self, Cost};
 use super::quantise::{Output, Quantised, Sums};
+use super::refine::refine;
 use super::{Task, constant, limit, notes};
 use crate::{CompileError, Compiled};
 
@@ -134,9 +135,10 @@ fn finest(
             break;
         }
         before = results;
-        let Some(quantised) = sums.quantise(outputs, parts, None, None) else {
+        let Some(mut quantised) = sums.quantise(outputs, parts, None, None) else {
             continue;
         };
+        refine(&mut quantised, sums, outputs, entries);
         let after: Vec<Vec<f64>> = entries
             .iter()
             .map(|row| measure::scores(&quantised, row))
