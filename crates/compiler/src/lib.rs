@@ -5,6 +5,7 @@
 
 mod error;
 mod options;
+mod trees;
 
 pub use error::CompileError;
 pub use options::{Calibration, Compiled, Options, Output};
@@ -19,7 +20,8 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     calibration.check(model)?;
     match &model.body {
-        Body::Linear(_) | Body::Trees(_) | Body::Mlp(_) => Err(CompileError::Unsupported {
+        Body::Trees(trees) => trees::compile(model, trees, calibration, options),
+        Body::Linear(_) | Body::Mlp(_) => Err(CompileError::Unsupported {
             what: "this kind of model".into(),
             instead: options.name.clone(),
         }),

@@ -14,6 +14,7 @@ use crate::text::TextEncoder;
 
 mod check;
 mod clear;
+mod columns;
 mod noise;
 
 pub use noise::{NoiseReport, RoundNoise};
@@ -187,6 +188,8 @@ pub enum Link {
     Identity,
     /// 1 / (1 + e^-score), of each.
     Logistic,
+    /// 1 / (1 + e^-score) of each, over the sum of all of them: one-against-the-rest classifiers.
+    LogisticShare,
     /// e^score over the sum of all of them.
     Softmax,
     /// e^score.

@@ -177,13 +177,12 @@ impl PublicProgram {
         let values = scores.iter().map(|score| score.value);
         match self.result.link {
             Link::Identity => values.collect(),
-            Link::Logistic => values.map(|value| 1.0 / (1.0 + (-value).exp())).collect(),
+            Link::Logistic => values.map(logistic).collect(),
+            Link::LogisticShare => shares(values.map(logistic).collect()),
             Link::Exp => values.map(f64::exp).collect(),
             Link::Softmax => {
                 let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
-                let powers: Vec<f64> = values.map(|value| (value - most).exp()).collect();
-                let total: f64 = powers.iter().sum();
-                powers.iter().map(|power| power / total).collect()
+                shares(values.map(|value| (value - most).exp()).collect())
             }
         }
     }
@@ -214,6 +213,18 @@ impl PublicProgram {
             }
         }
     }
+}
+
+fn logistic(value: f64) -> f64 {
+    1.0 / (1.0 + (-value).exp())
+}
+
+fn shares(mut parts: Vec<f64>) -> Vec<f64> {
+    let total: f64 = parts.iter().sum();
+    for part in &mut parts {
+        *part /= total;
+    }
+    parts
 }
 
 impl Encode {

@@ -262,6 +262,53 @@ fn what_stands_for_a_missing_value_is_an_input_like_others() {
 }
 
 #[test]
+fn inputs_of_one_column_rise_together() {
+    // Above 0.5 and not above 1.5 lies in 0..=1, and so three of it fit a table of four entries.
+    let mut file = trees();
+    file.rounds[0].sums[0].terms = vec![(0, 3), (1, -3)];
+    let program = Program::new(file.clone()).unwrap();
+    assert_eq!(program.sum_intervals(0)[0], (0, 3));
+    // A missing value that is below the lower edge and above the higher one is another place.
+    file.inputs[0].missing = Some(0);
+    file.inputs[1].missing = Some(1);
+    check_refused(file.clone(), "sum 0 lies in -3..=3");
+    // With nothing to stand for it in one input, the row is refused.
+    file.inputs[0].missing = None;
+    Program::new(file.clone()).unwrap();
+    // Other columns are free.
+    file.rounds[0].sums[0].terms = vec![(0, 3), (2, -3)];
+    check_refused(file, "sum 0 lies in -3..=3");
+}
+
+#[test]
+fn the_least_value_of_the_bits_is_no_result() {
+    // With noise, -2^19 of 20 bits is now and then read as 2^19.
+    let mut file = trees();
+    file.rounds[1].sums[0] = sum(&[(0, 1)], 2 - (1 << 19));
+    check_refused(file.clone(), "outside of the 20 bits");
+    file.rounds[1].sums[0].bias += 1;
+    Program::new(file).unwrap();
+}
+
+#[test]
+fn one_against_the_rest_gives_shares() {
+    let mut file = trees();
+    file.rounds[1].sums = vec![sum(&[(0, 1)], 0), sum(&[(1, 1)], 7)];
+    let second = ScoreMeaning {
+        results: vec![1],
+        ..file.result.scores[0].clone()
+    };
+    file.result.scores.push(second);
+    file.result.link = Link::LogisticShare;
+    let public = crate::PublicProgram::from(&Program::new(file).unwrap());
+    let scores = public.clear_scores(&[0, 1000]);
+    let second = 1.0 / (1.0 + (-1.0f64).exp());
+    let got = public.predictions(&scores);
+    assert!((got[0] - 0.5 / (0.5 + second)).abs() < 1e-12, "{got:?}");
+    assert!((got[0] + got[1] - 1.0).abs() < 1e-12, "{got:?}");
+}
+
+#[test]
 fn a_score_may_be_the_sum_of_several_results() {
     let mut file = trees();
     file.rounds[1].sums = vec![sum(&[(0, 1)], 0), sum(&[(1, 1)], 7)];
