@@ -1,0 +1,176 @@
+//! Linear models and networks of every library, compiled: what comes out is close to what went in, and sound whatever it is asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use compiler::{Calibration, Compiled, Options, Output, agreement, compile};
+use fhe::program::{Encode, Precision};
+use fhe::{Program, PublicProgram};
+use models::{Body, Model};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/data")
+}
+
+struct Fixture {
+    name: String,
+    model: Model,
+    rows: Vec<Vec<f64>>,
+}
+
+/// Every fixture whose body is linear or a network.
+fn fixtures() -> Vec<Fixture> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "onnx"))
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| Fixture {
+        name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+        model: models::read(&path).unwrap(),
+        rows: rows(&path),
+    };
+    let layered = |fixture: &Fixture| !matches!(fixture.model.body, Body::Trees(_));
+    paths.into_iter().map(read).filter(layered).collect()
+}
+
+fn rows(model: &Path) -> Vec<Vec<f64>> {
+    let text = fs::read_to_string(model.with_extension("csv")).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let inputs = head.iter().take_while(|name| name.starts_with('x')).count();
+    let number = |cell: &&str| cell.parse().unwrap_or(f64::NAN);
+    lines
+        .map(|cells| cells[..inputs].iter().map(number).collect())
+        .collect()
+}
+
+fn compiled(fixture: &Fixture, options: &Options) -> Compiled {
+    let calibration = Calibration {
+        rows: fixture.rows.clone(),
+    };
+    compile(&fixture.model, &calibration, options)
+        .unwrap_or_else(|error| panic!("{}: {error}", fixture.name))
+}
+
+/// Whatever a client sends within the inputs' ranges, each sum stays where its lookup can read it.
+fn stays_inside(program: &Program, name: &str) {
+    let ranges: Vec<(i64, i64)> = program
+        .file()
+        .inputs
+        .iter()
+        .map(|input| match input.encode {
+            Encode::Above(_) => (0, 1),
+            Encode::Scaled { min, max, .. } => (min, max),
+        })
+        .collect();
+    let mut asked: Vec<Vec<i64>> = vec![
+        ranges.iter().map(|range| range.0).collect(),
+        ranges.iter().map(|range| range.1).collect(),
+    ];
+    // The greatest and the least that each sum of the first round can be.
+    for sum in &program.rounds()[0].sums {
+        for sign in [1, -1] {
+            let mut row: Vec<i64> = ranges.iter().map(|range| range.0).collect();
+            for &(input, weight) in &sum.terms {
+                let range = ranges[input as usize];
+                row[input as usize] = if weight * sign > 0 { range.1 } else { range.0 };
+            }
+            asked.push(row);
+        }
+    }
+    for row in asked {
+        assert!(program.evaluate_clear(&row).is_some(), "{name}: {row:?}");
+    }
+    for (index, round) in program.rounds().iter().enumerate() {
+        let Some(lookup) = &round.lookup else {
+            continue;
+        };
+        let size = 1i64 << lookup.bits;
+        for &(low, high) in program.sum_intervals(index) {
+            assert!(lookup.entry_at(low) >= 0 && lookup.entry_at(high) < size);
+        }
+        assert!(program.noise().rounds[index].log2_p_fail <= -128.0);
+    }
+}
+
+#[test]
+fn every_linear_model_and_network_keeps_its_answers() {
+    let mut kinds = (0, 0);
+    for fixture in fixtures() {
+        let started = std::time::Instant::now();
+        let Compiled { program, notes } = compiled(&fixture, &Options::new("fixture"));
+        let got = agreement(&fixture.model, &program, &fixture.rows);
+        println!(
+            "{}: {} columns, {} lookups, changed {:?} {:?} of {}, largest {:.2e}, relative {:.2e}, result {} bits, input {} bits, {:?}",
+            fixture.name,
+            program.input_count(),
+            program.bootstraps_per_row(),
+            got.labels_changed,
+            got.labels_changed_by_noise,
+            got.rows,
+            got.largest_score_error,
+            got.relative_error,
+            program.file().result.bits,
+            program.file().input_bits,
+            started.elapsed(),
+        );
+        for note in &notes {
+            println!("    {note}");
+        }
+        assert_eq!(got.rows, fixture.rows.len(), "{}", fixture.name);
+        let linear = matches!(fixture.model.body, Body::Linear(_));
+        kinds = (
+            kinds.0 + usize::from(linear),
+            kinds.1 + usize::from(!linear),
+        );
+        assert_eq!(program.is_linear(), linear, "{}", fixture.name);
+        if linear {
+            assert_eq!(got.labels_changed.unwrap_or(0), 0, "{}", fixture.name);
+            assert_eq!(program.file().result.precision, Precision::Exact);
+            assert!(got.relative_error < 0.005, "{}: {got:?}", fixture.name);
+        } else {
+            let changed = got.labels_changed_by_noise.unwrap_or(0.0);
+            assert!(changed <= 0.02, "{}: {got:?}", fixture.name);
+            assert!(got.relative_error < 0.1, "{}: {got:?}", fixture.name);
+        }
+        stays_inside(&program, &fixture.name);
+    }
+    assert!(kinds.0 >= 9 && kinds.1 >= 6, "{kinds:?}");
+}
+
+#[test]
+fn a_program_for_labels_gives_a_label_and_nothing_else() {
+    for fixture in fixtures() {
+        let options = Options {
+            output: Output::Labels,
+            ..Options::new("labels")
+        };
+        let calibration = Calibration {
+            rows: fixture.rows.clone(),
+        };
+        let program = match compile(&fixture.model, &calibration, &options) {
+            Ok(Compiled { program, notes }) => {
+                println!("{}: {notes:#?}", fixture.name);
+                program
+            }
+            Err(error) => {
+                let none = fixture.model.output.decide == models::Decide::None;
+                assert!(none, "{}: {error}", fixture.name);
+                assert!(error.to_string().contains("--output scores"), "{error}");
+                continue;
+            }
+        };
+        assert_eq!(program.file().result.scores.len(), 1);
+        let public = PublicProgram::from(&program);
+        let integers = program.evaluate_clear(&vec![0; program.input_count()]);
+        let score = public.clear_scores(&integers.unwrap())[0].integer;
+        assert!(score >= 0.0 && score.fract() == 0.0, "{score}");
+        let got = agreement(&fixture.model, &program, &fixture.rows);
+        println!("{}: {got:?}", fixture.name);
+        let changed = got.labels_changed.unwrap() as f64 / got.rows as f64;
+        assert!(changed <= 0.05, "{}: {got:?}", fixture.name);
+        stays_inside(&program, &fixture.name);
+    }
+}
