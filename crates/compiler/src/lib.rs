@@ -22,6 +22,9 @@ pub use options::{Calibration, Compiled, Options, Output};
 use mlp::Network;
 use models::{Body, Model};
 
+/// Fewer rows say little of what a column or a unit can be.
+const ROWS_WANTED: usize = 200;
+
 /// Compiles a model. `calibration` says what rows look like: ranges of columns, and what quantisation costs.
 pub fn compile(
     model: &Model,
@@ -39,6 +42,12 @@ pub fn compile(
             });
         }
     };
+    if calibration.rows.len() < ROWS_WANTED {
+        notes.push(format!(
+            "only {} calibration rows: ranges and figures are guesses; give {ROWS_WANTED} or more that are like those to be asked",
+            calibration.rows.len()
+        ));
+    }
     notes.extend(agreement(model, &program, &calibration.rows).notes());
     Ok(Compiled { program, notes })
 }

@@ -171,3 +171,6 @@ pub(crate) fn notes(laid: &Laid) -> Vec<String> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use compiler::{Calibration, Compiled, Options, Output, agreement, compile};
 use fhe::program::{Encode, Precision};
 use fhe::{Program, PublicProgram};
-use models::{Body, Model};
+use models::{Activation, Body, Decide, Layer, Link, Mlp, Model, Output as Scores, SourceFormat};
+use proptest::prelude::*;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/data")
 }
 
+#[derive(Debug)]
 struct Fixture {
     name: String,
     model: Model,
@@ -156,7 +158,7 @@ fn a_program_for_labels_gives_a_label_and_nothing_else() {
                 program
             }
             Err(error) => {
-                let none = fixture.model.output.decide == models::Decide::None;
+                let none = fixture.model.output.decide == Decide::None;
                 assert!(none, "{}: {error}", fixture.name);
                 assert!(error.to_string().contains("--output scores"), "{error}");
                 continue;
@@ -172,5 +174,74 @@ fn a_program_for_labels_gives_a_label_and_nothing_else() {
         let changed = got.labels_changed.unwrap() as f64 / got.rows as f64;
         assert!(changed <= 0.05, "{}: {got:?}", fixture.name);
         stays_inside(&program, &fixture.name);
+    }
+}
+
+fn activation() -> impl Strategy<Value = Activation> {
+    prop_oneof![
+        Just(Activation::Identity),
+        Just(Activation::Relu),
+        Just(Activation::Clip {
+            min: -0.5,
+            max: 1.0
+        }),
+        Just(Activation::Sigmoid),
+        Just(Activation::Tanh),
+    ]
+}
+
+fn layer(inputs: usize, units: usize) -> impl Strategy<Value = Layer> {
+    let weights = proptest::collection::vec(-1.0..1.0f64, inputs);
+    (
+        proptest::collection::vec(weights, units),
+        proptest::collection::vec(-0.5..0.5f64, units),
+        activation(),
+    )
+        .prop_map(|(weights, bias, activation)| Layer {
+            weights,
+            bias,
+            activation,
+        })
+}
+
+/// A network of up to three layers behind each other, and rows to calibrate it with.
+fn network() -> impl Strategy<Value = Fixture> {
+    proptest::collection::vec(1usize..7, 2..=4).prop_flat_map(|sizes| {
+        let layers: Vec<_> = sizes.windows(2).map(|two| layer(two[0], two[1])).collect();
+        let rows =
+            proptest::collection::vec(proptest::collection::vec(-3.0..3.0f64, sizes[0]), 200);
+        (layers, rows).prop_map(|(layers, rows)| Fixture {
+            name: "random".into(),
+            model: Model {
+                source: SourceFormat::Onnx,
+                features: (0..rows[0].len()).map(|i| format!("f{i}")).collect(),
+                output: Scores {
+                    names: (0..layers.last().unwrap().bias.len())
+                        .map(|i| format!("s{i}"))
+                        .collect(),
+                    link: Link::Identity,
+                    decide: Decide::None,
+                },
+                body: Body::Mlp(Mlp { layers }),
+            },
+            rows,
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_network_becomes_a_sound_program((fixture, ask) in (network(), any::<u64>())) {
+        // A network that gives the same for all rows is no network.
+        let first = fixture.model.scores(&fixture.rows[0]);
+        let moves = |s: usize| fixture.rows.iter().any(|row| (fixture.model.scores(row)[s] - first[s]).abs() > 0.05);
+        prop_assume!((0..first.len()).all(moves));
+        let options = Options { input_bits: 4 + (ask % 9) as u32, ..Options::new("random") };
+        let Compiled { program, .. } = compiled(&fixture, &options);
+        stays_inside(&program, &fixture.name);
+        let got = agreement(&fixture.model, &program, &fixture.rows);
+        prop_assert!(got.relative_error < 0.25, "{:?}", got);
     }
 }
