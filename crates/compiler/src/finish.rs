@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use fhe::noise;
 use fhe::program::{
-    Decide, FORMAT, INPUT_BITS, Link, Precision, RESULT_BITS, ResultSpec, Round, ScoreMeaning,
+    Decide, FORMAT, INPUT_BITS, Link, Precision, RESULT_BITS, ResultSpec, Round, ScoreMeaning, Sum,
 };
 use fhe::{ParamSet, Program, ProgramError, ProgramFile};
 use models::Model;
@@ -13,6 +14,9 @@ use crate::{Options, Output};
 
 /// Sending fewer bits may make noise worse by this share of it: nobody sees that.
 const WORSE: f64 = 1.02;
+/// Rounding of results that are not exact may add so much to the variance of the quietest: score errors, which are bounds
+/// over all that tables may do, do not show it.
+const ROUNDING: f64 = 0.1;
 /// Flooding noise of linear results exceeds what the weights shape by so many bits at least.
 pub(crate) const FLOODING_BITS_MIN: f64 = 10.0;
 
@@ -121,10 +125,12 @@ pub(crate) fn file(
 /// The file with as few bits of results, and then of inputs, as change nothing that matters. Results cost far more to send.
 pub(crate) fn tighten(mut file: ProgramFile) -> Result<Program, ProgramError> {
     let best = Program::new(file.clone())?;
+    let quiet = quietest(&file) * ROUNDING;
     file.result.bits = least(*RESULT_BITS.start(), file.result.bits, |bits| {
         let mut file = file.clone();
         file.result.bits = bits;
-        as_good(&best, file)
+        let exact = file.result.precision == Precision::Exact;
+        (exact || noise::result_rounding(bits) <= quiet) && as_good(&best, file)
     });
     file.input_bits = least(*INPUT_BITS.start(), file.input_bits, |bits| {
         let mut file = file.clone();
@@ -132,6 +138,22 @@ pub(crate) fn tighten(mut file: ProgramFile) -> Result<Program, ProgramError> {
         as_good(&best, file)
     });
     Program::new(file)
+}
+
+/// The least variance that a result of lookups can have.
+fn quietest(file: &ProgramFile) -> f64 {
+    let norm = |sum: &Sum| {
+        sum.terms
+            .iter()
+            .map(|&(_, w)| (w as f64).powi(2))
+            .sum::<f64>()
+    };
+    let sums = match file.rounds.last() {
+        Some(round) if round.lookup.is_none() => round.sums.iter(),
+        _ => [].iter(),
+    };
+    let least = sums.map(norm).filter(|norm| *norm > 0.0).reduce(f64::min);
+    noise::bootstrapped() * least.unwrap_or(1.0)
 }
 
 /// The least number for which `holds`, which holds for `high` and for all above one for which it does.
