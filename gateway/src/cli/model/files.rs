@@ -1,0 +1,57 @@
+//! Model and program files, and which column of a table is which feature of a model.
+
+use std::path::Path;
+
+use fhe::Program;
+use fhe::program::MAX_PROGRAM_BYTES;
+use models::Model;
+
+use super::super::Failure;
+use super::super::infer::data::Table;
+
+pub(super) fn read_program(path: &Path) -> Result<Program, Failure> {
+    let wrong = |why: String| Failure::wrong_input(format!("{}: {why}", path.display()));
+    let bytes = std::fs::metadata(path)
+        .map_err(|e| wrong(e.to_string()))?
+        .len();
+    if bytes > MAX_PROGRAM_BYTES as u64 {
+        return Err(wrong(format!(
+            "{bytes} bytes; a program has at most {MAX_PROGRAM_BYTES}"
+        )));
+    }
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    Program::from_json(&bytes).map_err(|e| wrong(e.to_string()))
+}
+
+pub(super) fn read_model(path: &Path) -> Result<Model, Failure> {
+    models::read(path).map_err(|e| Failure::wrong_input(format!("{}: {e}", path.display())))
+}
+
+/// Gives a model the table's names for its features where its own are none of the table's: many files hold no names, only an
+/// order. True if that was done.
+pub(super) fn adopt_names(model: &mut Model, table: &Table, label: Option<&str>) -> bool {
+    let header = table.header();
+    let known = |name: &String| header.contains(name);
+    let rest: Vec<&String> = header
+        .iter()
+        .filter(|n| Some(n.as_str()) != label)
+        .collect();
+    let twice = |name: &&String| rest.iter().filter(|other| other == &name).count() > 1;
+    if model.features.iter().any(known)
+        || rest.len() != model.features.len()
+        || rest.iter().any(twice)
+    {
+        return false;
+    }
+    model.features = rest.into_iter().cloned().collect();
+    true
+}
+
+/// Writes through a file beside it, so that nobody ever sees half of it.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::new(format!("cannot write {}: {e}", path.display()));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
+    std::fs::write(&beside, bytes).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)
+}
