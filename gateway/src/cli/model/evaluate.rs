@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let labels = labels(&public)?;
     let table = data::read(&args.data)?;
     let limit = args.limit.unwrap_or(usize::MAX);
-    let truths = table.texts(&args.label, limit)?;
+    let truths = files::truths(&table, &args.label, &labels, limit)?;
     let rows = table.columns_with_gaps(&public.columns, limit)?;
     let quantised = quantised(&program, &public, &rows)?;
     let clear = match &args.model {

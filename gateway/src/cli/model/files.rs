@@ -47,6 +47,32 @@ pub(super) fn adopt_names(model: &mut Model, table: &Table, label: Option<&str>)
     true
 }
 
+/// A column of right answers, in the words of `labels`: 1.0 is the same answer as 1.
+pub(super) fn truths(
+    table: &Table,
+    column: &str,
+    labels: &[String],
+    limit: usize,
+) -> Result<Vec<String>, Failure> {
+    let cells = table.texts(column, limit)?;
+    let known = |cell: &String| labels.iter().find(|label| same(label, cell));
+    if let Some(first) = cells.first()
+        && !cells.iter().any(|cell| known(cell).is_some())
+    {
+        return Err(Failure::wrong_input(format!(
+            "column `{column}` holds {first:?} and the like, and the labels are `{}`: give a column that holds those",
+            labels.join("`, `")
+        )));
+    }
+    let word = |cell: &String| known(cell).unwrap_or(cell).clone();
+    Ok(cells.iter().map(word).collect())
+}
+
+fn same(label: &str, cell: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    label == cell || number(label).is_some_and(|label| number(cell) == Some(label))
+}
+
 /// Writes through a file beside it, so that nobody ever sees half of it.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::new(format!("cannot write {}: {e}", path.display()));
@@ -54,4 +80,21 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     beside.push(".part");
     std::fs::write(&beside, bytes).map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_number_is_the_same_label() {
+        for (label, cell, expected) in [
+            ("1", "1.0", true),
+            ("1", "2", false),
+            ("yes", "yes", true),
+            ("yes", "1", false),
+        ] {
+            assert_eq!(same(label, cell), expected, "{label} {cell}");
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use fhe::program::{Encode, Precision};
+use fhe::program::{Encode, MAX_INPUTS, Precision};
+use fhe::wire::{MAX_REQUEST_BYTES, MAX_ROWS};
 use fhe::{EvaluationKey, Program, PublicProgram, Reply};
 use serde_json::{Value, json};
 
@@ -36,7 +37,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Of one row asked alone: bytes of its values and of its reply, and those of the key, once.
+/// Of a request, whatever it holds.
+const HEADER_BYTES: usize = MAX_REQUEST_BYTES - MAX_ROWS * MAX_INPUTS * 8;
+
+/// Of one row asked alone: bytes of its request and of its reply, and those of the key, once.
 pub(super) struct Bytes {
     pub up: usize,
     pub down: usize,
@@ -47,7 +51,7 @@ impl Bytes {
     pub fn of(program: &Program) -> Self {
         let bits = program.file().input_bits as usize;
         Self {
-            up: (program.input_count() * bits).div_ceil(8),
+            up: HEADER_BYTES + (program.input_count() * bits).div_ceil(8),
             down: Reply::max_bytes(1, program.result_count(), program.file().result.bits),
             key: EvaluationKey::bytes_of(program.params()),
         }
