@@ -136,7 +136,7 @@ fn a_person_is_told_what_is_wrong_with_models_and_rows() {
     compile(&folder, "onnx-logistic.onnx", &["--name", "No Name"]).refused(2, &["--name"]);
     compile(&folder, "onnx-logistic.onnx", &["--input-bits", "40"]).refused(2, &["3 to 16"]);
     folder.write("rows.csv", "a,b,label\n1,2,0\n");
-    compile(&folder, "onnx-logistic.onnx", &[]).refused(2, &["needs the columns"]);
+    compile(&folder, "onnx-logistic.onnx", &[]).refused(2, &["takes 10 columns", "--label"]);
     folder
         .veilgate(&["model", "inspect", "rows.csv"])
         .refused(2, &["not a program file"]);

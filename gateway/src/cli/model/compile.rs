@@ -61,7 +61,7 @@ enum Gets {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut model = files::read_model(&args.model)?;
     let table = data::read(&args.calibration)?;
-    let adopted = files::adopt_names(&mut model, &table, args.label.as_deref());
+    let adopted = files::adopt_names(&mut model, &table, args.label.as_deref())?;
     let rows = table.columns_with_gaps(&model.features, usize::MAX)?;
     let known = labels_of(&model);
     let labels = args.label.as_deref();

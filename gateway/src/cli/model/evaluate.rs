@@ -160,7 +160,7 @@ fn by_model(
     label: &str,
     limit: usize,
 ) -> Result<Vec<Labelled>, Failure> {
-    files::adopt_names(&mut model, table, Some(label));
+    files::adopt_names(&mut model, table, Some(label))?;
     let rows = table.columns_with_gaps(&model.features, limit)?;
     let score = |row: &Vec<f64>| {
         let scores = model.scores(row);

@@ -29,22 +29,37 @@ pub(super) fn read_model(path: &Path) -> Result<Model, Failure> {
 
 /// Gives a model the table's names for its features where its own are none of the table's: many files hold no names, only an
 /// order. True if that was done.
-pub(super) fn adopt_names(model: &mut Model, table: &Table, label: Option<&str>) -> bool {
+pub(super) fn adopt_names(
+    model: &mut Model,
+    table: &Table,
+    label: Option<&str>,
+) -> Result<bool, Failure> {
     let header = table.header();
-    let known = |name: &String| header.contains(name);
+    if model.features.iter().any(|name| header.contains(name)) {
+        return Ok(false);
+    }
     let rest: Vec<&String> = header
         .iter()
         .filter(|n| Some(n.as_str()) != label)
         .collect();
-    let twice = |name: &&String| rest.iter().filter(|other| other == &name).count() > 1;
-    if model.features.iter().any(known)
-        || rest.len() != model.features.len()
-        || rest.iter().any(twice)
+    if rest.len() != model.features.len() {
+        return Err(Failure::wrong_input(format!(
+            "the model takes {} columns, `{}` the first, and names none of the {} in the file: leave just its columns in the file, in its order, and name that of the right answers with --label",
+            model.features.len(),
+            model.features[0],
+            rest.len()
+        )));
+    }
+    if let Some(twice) = rest
+        .iter()
+        .find(|name| rest.iter().filter(|n| n == name).count() > 1)
     {
-        return false;
+        return Err(Failure::wrong_input(format!(
+            "two columns of the file are called `{twice}`: rename one"
+        )));
     }
     model.features = rest.into_iter().cloned().collect();
-    true
+    Ok(true)
 }
 
 /// A column of right answers, in the words of `labels`: 1.0 is the same answer as 1.
