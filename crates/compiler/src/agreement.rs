@@ -13,7 +13,7 @@ const SEED: u64 = 0x5eed;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
-    /// Rows that were compared; those that the program refuses are left out.
+    /// Rows that were compared; those that the program refuses, or that the model gives nothing for, are left out.
     pub rows: usize,
     /// Rows with another label than the model's, computed in the clear; `None` where there are no labels.
     pub labels_changed: Option<usize>,
@@ -96,6 +96,9 @@ impl<'a> Compare<'a> {
             };
             let clear = self.public.clear_scores(&results);
             let scores = self.model.scores(row);
+            if scores.iter().any(|score| !score.is_finite()) {
+                continue;
+            }
             let label = self.model.label(&scores);
             any_label |= label.is_some();
             tally.rows += 1;

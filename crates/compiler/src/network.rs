@@ -18,7 +18,7 @@ const FIRST_WEIGHT_BITS: u32 = 9;
 /// The greatest weight behind a lookup: a larger one rounds better and carries more noise.
 const WEIGHTS: [f64; 10] = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 40.0];
 /// Shares of the rows, on each side, that may be held at the edge of an input's range.
-const TRIMS: [f64; 3] = [0.0, 0.005, 0.02];
+const TRIMS: [f64; 4] = [0.0, 0.005, 0.02, 0.05];
 /// Rows that candidates are compared on.
 const SEARCH_ROWS: usize = 300;
 /// How much an error of one standard deviation of the scores weighs against the share of labels that change.

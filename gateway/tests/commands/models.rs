@@ -128,6 +128,26 @@ fn a_program_can_give_labels_alone() {
     check("onnx-logistic.onnx", &["--output", "labels"], 1);
 }
 
+/// Three classes by a network of two hidden layers, and then the comparisons of its scores.
+#[test]
+fn labels_of_several_classes_are_compared_under_encryption() {
+    let folder = Folder::with_certificates();
+    let csv = std::fs::read_to_string(fixture("onnx-mlp-classes.csv")).expect("rows");
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let inputs = lines[0].iter().filter(|name| name.starts_with('x')).count();
+    let row = |cells: &Vec<&str>| {
+        let label = cells[cells.len() - 1];
+        format!("{},{label}\n", cells[..inputs].join(","))
+    };
+    folder.write("rows.csv", lines.iter().map(row).collect::<String>());
+    compile(&folder, "onnx-mlp-classes.onnx", &["--output", "labels"]).fine();
+    let report = evaluate(&folder, "onnx-mlp-classes.onnx");
+    assert_eq!(report["mismatches"], 0, "{report}");
+    assert_eq!(report["encrypted"]["accuracy"], 1.0, "{report}");
+    // A label alone ranks nothing among three classes.
+    assert!(report["encrypted"]["roc_auc"].is_null(), "{report}");
+}
+
 #[test]
 fn a_person_is_told_what_is_wrong_with_models_and_rows() {
     let folder = folder();
