@@ -76,6 +76,16 @@ pub(crate) fn rounds(model: &Model) -> Vec<Round> {
     let Some(classes) = classes(model) else {
         return vec![];
     };
+    if classes == 2 {
+        // Their one comparison says which: 1 where the first wins.
+        return vec![Round {
+            sums: vec![Sum {
+                terms: vec![(0, -1)],
+                bias: 1,
+            }],
+            lookup: None,
+        }];
+    }
     let pairs = pairs(classes);
     // How many of its comparisons a class wins; of equal scores the first wins. Class 0 needs no lookup: it is what is
     // left when nobody else wins all.
@@ -123,4 +133,87 @@ pub(crate) fn rounds(model: &Model) -> Vec<Round> {
             lookup: None,
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use models::{Body, Link, Output, SourceFormat};
+
+    fn model(classes: usize) -> Model {
+        let names: Vec<String> = (0..classes).map(|i| format!("c{i}")).collect();
+        Model {
+            source: SourceFormat::Onnx,
+            features: vec!["f".into()],
+            body: Body::Linear(Linear {
+                weights: vec![vec![0.0]; classes],
+                bias: vec![0.0; classes],
+            }),
+            output: Output {
+                link: Link::Softmax,
+                decide: Decide::Greatest {
+                    labels: names.clone(),
+                },
+                names,
+            },
+        }
+    }
+
+    /// The rounds in the clear, from what each comparison came to.
+    fn winner(rounds: &[Round], compared: Vec<i64>) -> i64 {
+        let mut values = compared;
+        for round in rounds {
+            values = round
+                .sums
+                .iter()
+                .enumerate()
+                .map(|(at, sum)| {
+                    let terms = sum.terms.iter().map(|&(i, w)| w * values[i as usize]);
+                    let total = terms.sum::<i64>() + sum.bias;
+                    match &round.lookup {
+                        None => total,
+                        Some(lookup) => lookup.tables[lookup.uses[at] as usize][total as usize],
+                    }
+                })
+                .collect();
+        }
+        values[0]
+    }
+
+    #[test]
+    fn the_first_of_the_greatest_scores_wins() {
+        for classes in 2..=CLASSES_MAX {
+            let rounds = rounds(&model(classes));
+            for turn in 0..classes * classes {
+                // All orders that a few rotations and collisions make, with equal scores among them.
+                let scores: Vec<usize> = (0..classes)
+                    .map(|i| (i * (turn + 1) + turn) % (turn % classes + 2))
+                    .collect();
+                let most = scores.iter().max();
+                let expected = scores.iter().position(|s| Some(s) == most);
+                let compared = pairs(classes)
+                    .iter()
+                    .map(|&(i, j)| i64::from(scores[i] >= scores[j]))
+                    .collect();
+                assert_eq!(
+                    Some(winner(&rounds, compared) as usize),
+                    expected,
+                    "{scores:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_classes_are_refused_with_what_to_do() {
+        let model = model(CLASSES_MAX + 1);
+        let Body::Linear(scores) = &model.body else {
+            panic!("not linear");
+        };
+        let error = comparisons(&model, scores).unwrap_err().to_string();
+        assert!(
+            error.contains("11") && error.contains("--output scores"),
+            "{error}"
+        );
+    }
 }

@@ -203,3 +203,53 @@ fn join(before: &Linear, layer: &Layer) -> Linear {
         bias: layer.weights.iter().zip(&layer.bias).map(bias).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(weights: &[&[f64]], bias: &[f64], activation: Activation) -> Layer {
+        Layer {
+            weights: weights.iter().map(|w| w.to_vec()).collect(),
+            bias: bias.to_vec(),
+            activation,
+        }
+    }
+
+    fn scores(network: &Network, row: &[f64]) -> Vec<f64> {
+        let mut values = row.to_vec();
+        for (layer, activation) in &network.hidden {
+            values = apply(layer, &values).map(|z| activation.apply(z)).collect();
+        }
+        apply(&network.head, &values).collect()
+    }
+
+    #[test]
+    fn layers_without_an_activation_are_joined() {
+        let network = Network::new(&Mlp {
+            layers: vec![
+                layer(
+                    &[&[1.0, 2.0], &[0.0, -1.0]],
+                    &[0.5, 0.0],
+                    Activation::Identity,
+                ),
+                layer(&[&[3.0, 1.0]], &[-1.0], Activation::Relu),
+                layer(&[&[2.0]], &[1.0], Activation::Identity),
+            ],
+        });
+        assert_eq!(network.hidden.len(), 1);
+        // 3 · (1 + 4 + 0.5) - 2 - 1 is 13.5.
+        assert_eq!(scores(&network, &[1.0, 2.0]), [28.0]);
+        assert_eq!(scores(&network, &[-9.0, 0.0]), [1.0]);
+    }
+
+    #[test]
+    fn a_last_activation_is_a_layer_of_its_own() {
+        let network = Network::new(&Mlp {
+            layers: vec![layer(&[&[1.0], &[-1.0]], &[0.0, 0.0], Activation::Relu)],
+        });
+        assert_eq!(network.hidden.len(), 1);
+        assert_eq!(scores(&network, &[2.0]), [2.0, 0.0]);
+        assert_eq!(scores(&network, &[-3.0]), [0.0, 3.0]);
+    }
+}

@@ -249,3 +249,50 @@ proptest! {
         prop_assert!(got.relative_error < 0.25, "{:?}", got);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A threshold by lookup is where it belongs, but for the width of an entry's rounding.
+    #[test]
+    fn a_threshold_by_lookup_is_in_its_place(
+        weights in proptest::collection::vec(-1.0..1.0f64, 1..8),
+        at in -1.0..1.0f64,
+        seed in any::<u64>(),
+    ) {
+        let features = weights.len();
+        prop_assume!(weights.iter().any(|w| w.abs() > 0.1));
+        let number = |i: usize, j: usize| ((seed ^ (i * 31 + j * 17) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
+        let rows: Vec<Vec<f64>> = (0..60).map(|i| (0..features).map(|j| number(i, j)).collect()).collect();
+        let fixture = Fixture {
+            name: "threshold".into(),
+            model: Model {
+                source: SourceFormat::Onnx,
+                features: (0..features).map(|i| format!("f{i}")).collect(),
+                output: Scores {
+                    names: vec!["s".into()],
+                    link: Link::Logistic,
+                    decide: Decide::Threshold { at, below: "no".into(), above: "yes".into() },
+                },
+                body: Body::Linear(models::Linear { weights: vec![weights.clone()], bias: vec![0.0] }),
+            },
+            rows,
+        };
+        let options = Options { output: Output::Labels, ..Options::new("threshold") };
+        let Compiled { program, .. } = compiled(&fixture, &options);
+        prop_assert_eq!(program.bootstraps_per_row(), 1);
+        stays_inside(&program, &fixture.name);
+        let public = PublicProgram::from(&program);
+        let places: Vec<usize> = public.columns.iter().map(|c| c[1..].parse().unwrap()).collect();
+        let reach: f64 = weights.iter().map(|w| w.abs()).sum();
+        for row in &fixture.rows {
+            let scores = fixture.model.scores(row);
+            if (scores[0] - at).abs() < reach * 0.005 {
+                continue;
+            }
+            let encoded = public.encode(0, &places.iter().map(|&p| row[p]).collect::<Vec<_>>()).unwrap();
+            let results = program.evaluate_clear(&encoded).unwrap();
+            prop_assert_eq!(public.label(&public.clear_scores(&results)), fixture.model.label(&scores));
+        }
+    }
+}
