@@ -54,7 +54,7 @@ enum Command {
     /// Encrypts rows, has a gateway score them unread, and decrypts the scores
     #[cfg(feature = "fhe")]
     Infer(infer::Args),
-    /// Models as programs of encrypted scoring: installed in a gateway that runs, listed, removed
+    /// Models as programs of encrypted scoring: compiled, looked into, tried on labelled rows, installed, listed, removed
     Model(model::Args),
     /// Makes a certificate authority with a server and a client certificate, for demos and tests
     Certs(certs::Args),

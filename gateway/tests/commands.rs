@@ -23,6 +23,9 @@ mod installed;
 mod keys;
 #[path = "commands/limits_store.rs"]
 mod limits_store;
+#[cfg(feature = "fhe")]
+#[path = "commands/models.rs"]
+mod models;
 #[path = "gateway/origin.rs"]
 #[allow(
     dead_code,

@@ -3,13 +3,25 @@
 //! Everything here is pure: a model and calibration rows in, a program and a report out. The program's own checks
 //! (intervals, noise) run last, so nothing that is unsound can leave here.
 
+mod affine;
+mod agreement;
 mod error;
+mod finish;
+mod inputs;
+mod labels;
+mod layers;
+mod linear;
+mod mlp;
+mod network;
 mod options;
+mod simulate;
 mod trees;
 
+pub use agreement::{Agreement, agreement};
 pub use error::CompileError;
 pub use options::{Calibration, Compiled, Options, Output};
 
+use mlp::Network;
 use models::{Body, Model};
 
 /// Compiles a model. `calibration` says what rows look like: ranges of columns, and what quantisation costs.
@@ -21,9 +33,9 @@ pub fn compile(
     calibration.check(model)?;
     match &model.body {
         Body::Trees(trees) => trees::compile(model, trees, calibration, options),
-        Body::Linear(_) | Body::Mlp(_) => Err(CompileError::Unsupported {
-            what: "this kind of model".into(),
-            instead: options.name.clone(),
-        }),
+        Body::Linear(linear) => {
+            affine::compile(model, Network::of_linear(linear), calibration, options)
+        }
+        Body::Mlp(mlp) => affine::compile(model, Network::new(mlp), calibration, options),
     }
 }

@@ -62,6 +62,22 @@ impl Calibration {
             None => Ok(()),
         }
     }
+
+    /// The rows without a missing value: linear models and networks give nothing for the others.
+    pub(crate) fn complete(&self) -> Result<Vec<&[f64]>, CompileError> {
+        let rows: Vec<&[f64]> = self
+            .rows
+            .iter()
+            .filter(|row| row.iter().all(|value| value.is_finite()))
+            .map(Vec::as_slice)
+            .collect();
+        match rows.is_empty() {
+            true => Err(CompileError::Calibration(
+                "each row of it misses a value, and this model needs them all".into(),
+            )),
+            false => Ok(rows),
+        }
+    }
 }
 
 /// A program, and what it costs.

@@ -14,7 +14,7 @@ use super::Failure;
 use super::keys::unreadable;
 use super::remote::{Remote, Target, block_on};
 
-mod data;
+pub(super) mod data;
 mod report;
 
 use data::Table;

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use super::Failure;
+use crate::cli::Failure;
 
 /// Larger files are for another tool.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::cli) struct Table {
     name: String,
     header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
-pub(super) fn read(path: &Path) -> Result<Table, Failure> {
+pub(in crate::cli) fn read(path: &Path) -> Result<Table, Failure> {
     let wrong = |why: String| Failure::wrong_input(format!("{}: {why}", path.display()));
     let bytes = std::fs::metadata(path)
         .map_err(|e| wrong(e.to_string()))?
@@ -77,8 +77,30 @@ impl Table {
         self.header.iter().position(|column| column == name)
     }
 
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
     /// The first `limit` rows as numbers, in the order of `names`.
     pub fn columns(&self, names: &[String], limit: usize) -> Result<Vec<Vec<f64>>, Failure> {
+        self.numbers(names, limit, false)
+    }
+
+    /// The same; an empty cell, or `nan`, is a missing value (NaN).
+    pub fn columns_with_gaps(
+        &self,
+        names: &[String],
+        limit: usize,
+    ) -> Result<Vec<Vec<f64>>, Failure> {
+        self.numbers(names, limit, true)
+    }
+
+    fn numbers(
+        &self,
+        names: &[String],
+        limit: usize,
+        gaps: bool,
+    ) -> Result<Vec<Vec<f64>>, Failure> {
         let missing: Vec<&str> = names
             .iter()
             .filter(|n| self.column(n).is_none())
@@ -101,7 +123,10 @@ impl Table {
         let rows = self.rows.iter().take(limit).enumerate();
         rows.map(|(index, row)| {
             at.iter()
-                .map(|&column| self.number(index, row, column))
+                .map(|&column| match gaps && is_gap(&row[column]) {
+                    true => Ok(f64::NAN),
+                    false => self.number(index, row, column),
+                })
                 .collect()
         })
         .collect()
@@ -135,6 +160,10 @@ impl Table {
             .map(|row| row[column].clone())
             .collect())
     }
+}
+
+fn is_gap(cell: &str) -> bool {
+    cell.is_empty() || cell.eq_ignore_ascii_case("nan")
 }
 
 #[cfg(test)]
@@ -173,6 +202,12 @@ mod tests {
         assert!(parse("x", "").unwrap_err().contains("empty"));
         assert!(parse("x", "a,b\n1\n").unwrap_err().contains("line 2"));
         assert!(parse("x", "a\n\"1\n").unwrap_err().contains("quote"));
+        let gaps = parse("x", "a\n \nNaN\n1\n").unwrap();
+        assert!(gaps.columns(&["a".into()], 9).is_err());
+        let gaps = parse("x", "a,b\n,1\nNaN,2\n3,4\n").unwrap();
+        let rows = gaps.columns_with_gaps(&["a".into()], 9).unwrap();
+        assert!(rows[0][0].is_nan() && rows[1][0].is_nan());
+        assert_eq!(rows[2], [3.0]);
         let inf = parse("x", "a\ninf\n").unwrap();
         assert!(inf.columns(&["a".into()], 1).is_err());
     }

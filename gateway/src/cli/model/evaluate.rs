@@ -1,0 +1,319 @@
+//! `veilgate model evaluate`: labelled rows by the source model, by the program in the clear, and encrypted on this machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use edge_types::Digest;
+use fhe::program::Decide;
+use fhe::wire::ReplyHeader;
+use fhe::{
+    Client, ClientKey, Entropy, FheError, OsEntropy, Program, PublicProgram, Reply, Request, Score,
+};
+use kernels::{Backend, Compiled, CpuBackend, Engine, Job, KernelError};
+use models::Model;
+use serde::Serialize;
+
+use super::super::Failure;
+use super::super::infer::data::{self, Table};
+use super::super::keys::size;
+use super::files;
+use super::inspect::Bytes;
+use super::metrics::{Answer, Metrics};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The program, as `veilgate model compile` wrote it
+    #[arg(value_name = "PROGRAM")]
+    program: PathBuf,
+    /// The rows: a CSV file with a header that names the program's columns, in any order
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The column that holds the right answer
+    #[arg(long, value_name = "COLUMN")]
+    label: String,
+    /// Use only the first rows
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// The model that the program was compiled from, for its own scores in the clear
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Threads to evaluate with; by default one for each core
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// JSON, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is printed, in either form.
+#[derive(Serialize)]
+struct Report {
+    rows: usize,
+    /// Rows whose encrypted label is not that of the program in the clear.
+    mismatches: usize,
+    clear: Metrics,
+    quantised: Metrics,
+    encrypted: Metrics,
+    latency_ms: Latency,
+    bytes: Sizes,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    p50: f64,
+    p95: f64,
+    p99: f64,
+}
+
+#[derive(Serialize)]
+struct Sizes {
+    up: usize,
+    down: usize,
+    key: usize,
+}
+
+/// A label, and what speaks for it.
+type Labelled = (String, Vec<f64>);
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let program = files::read_program(&args.program)?;
+    let public = PublicProgram::from(&program);
+    let labels = labels(&public)?;
+    let table = data::read(&args.data)?;
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let truths = files::truths(&table, &args.label, &labels, limit)?;
+    let rows = table.columns_with_gaps(&public.columns, limit)?;
+    let quantised = quantised(&program, &public, &rows)?;
+    let clear = match &args.model {
+        Some(path) => by_model(files::read_model(path)?, &table, &args.label, limit)?,
+        None => quantised.clone(),
+    };
+    let encrypted = Encrypted::of(program, args.threads, &rows)?;
+    let measured = |answers: &[Labelled]| {
+        let answers = answers
+            .iter()
+            .zip(&truths)
+            .map(|((label, scores), truth)| Answer {
+                truth: truth.clone(),
+                label: label.clone(),
+                scores: scores.clone(),
+            });
+        Metrics::of(&labels, &answers.collect::<Vec<_>>())
+    };
+    let differ = encrypted.answers.iter().zip(&quantised);
+    let report = Report {
+        rows: rows.len(),
+        mismatches: differ.filter(|(a, b)| a.0 != b.0).count(),
+        clear: measured(&clear),
+        quantised: measured(&quantised),
+        encrypted: measured(&encrypted.answers),
+        latency_ms: latency(encrypted.latencies),
+        bytes: encrypted.bytes,
+    };
+    if args.json {
+        let text = serde_json::to_string(&report).map_err(|e| Failure::new(e.to_string()))?;
+        println!("{text}");
+    } else {
+        print_text(&report, args.model.is_some());
+    }
+    Ok(())
+}
+
+fn labels(public: &PublicProgram) -> Result<Vec<String>, Failure> {
+    match &public.result.decide {
+        Some(Decide::Threshold { below, above, .. }) => Ok(vec![below.clone(), above.clone()]),
+        Some(Decide::Greatest { labels } | Decide::Index { labels }) => Ok(labels.clone()),
+        None => Err(Failure::wrong_input(format!(
+            "`{}` gives scores and no label, so there is nothing to compare with --label; compare its scores with `veilgate infer --clear`",
+            public.name
+        ))),
+    }
+}
+
+fn labelled(public: &PublicProgram, scores: &[Score]) -> Labelled {
+    let label = public.label(scores).unwrap_or_default().to_owned();
+    (label, scores.iter().map(|score| score.value).collect())
+}
+
+fn quantised(
+    program: &Program,
+    public: &PublicProgram,
+    rows: &[Vec<f64>],
+) -> Result<Vec<Labelled>, Failure> {
+    let score = |(index, row): (usize, &Vec<f64>)| {
+        let inputs = public.encode(index, row).map_err(wrong_row)?;
+        let results = program.evaluate_clear(&inputs).ok_or_else(|| {
+            Failure::wrong_input(format!(
+                "row {}: the program cannot be evaluated on it",
+                index + 1
+            ))
+        })?;
+        Ok(labelled(public, &public.clear_scores(&results)))
+    };
+    rows.iter().enumerate().map(score).collect()
+}
+
+fn by_model(
+    mut model: Model,
+    table: &Table,
+    label: &str,
+    limit: usize,
+) -> Result<Vec<Labelled>, Failure> {
+    files::adopt_names(&mut model, table, Some(label))?;
+    let rows = table.columns_with_gaps(&model.features, limit)?;
+    let score = |row: &Vec<f64>| {
+        let scores = model.scores(row);
+        let label = model.label(&scores).unwrap_or_default().to_owned();
+        (label, scores)
+    };
+    Ok(rows.iter().map(score).collect())
+}
+
+/// Rows count from one for a person.
+fn wrong_row(error: FheError) -> Failure {
+    match error {
+        FheError::Row { row, reason } => Failure::wrong_input(format!("row {}: {reason}", row + 1)),
+        other => Failure::new(other.to_string()),
+    }
+}
+
+/// Every row as a request of its own: encrypted, evaluated and decrypted here.
+struct Encrypted {
+    answers: Vec<Labelled>,
+    latencies: Vec<Duration>,
+    bytes: Sizes,
+}
+
+impl Encrypted {
+    fn of(program: Program, threads: Option<usize>, rows: &[Vec<f64>]) -> Result<Self, Failure> {
+        let failed = |e: FheError| Failure::new(e.to_string());
+        let broken = |e: KernelError| Failure::new(e.to_string());
+        let public = PublicProgram::from(&program);
+        let expected = Bytes::of(&program);
+        let secret = ClientKey::generate(program.params(), &mut OsEntropy).map_err(failed)?;
+        let evaluation = secret.evaluation_key(&mut OsEntropy).map_err(failed)?;
+        let client = Client::new(secret, evaluation.id());
+        let engine = Engine::new(CpuBackend::new(threads).map_err(broken)?);
+        let key = Arc::new(engine.backend().expand(&evaluation).map_err(broken)?);
+        let compiled = Arc::new(Compiled::new(program).map_err(broken)?);
+        let mut this = Self {
+            answers: Vec::new(),
+            latencies: Vec::new(),
+            bytes: Sizes {
+                up: expected.up,
+                down: expected.down,
+                key: expected.key,
+            },
+        };
+        for row in rows {
+            let pending = client
+                .encrypt_rows(&public, std::slice::from_ref(row), &mut OsEntropy)
+                .map_err(wrong_row)?;
+            let started = Instant::now();
+            let job = Job {
+                program: compiled.clone(),
+                key: key.clone(),
+                request: Arc::new(Request::from_bytes(&pending.bytes).map_err(failed)?),
+            };
+            let (results, _) = engine
+                .run(&[job], seed().map_err(failed)?)
+                .map_err(broken)?;
+            let header = ReplyHeader {
+                params: public.params,
+                program: public.digest,
+                version: public.version,
+                key: client.key_id(),
+                request: Digest::of(&pending.bytes),
+                rows: 1,
+                results_per_row: public.result_count(),
+                bits: public.result.bits,
+            };
+            let reply = Reply::round(header, &results[0])
+                .map_err(failed)?
+                .to_bytes();
+            this.latencies.push(started.elapsed());
+            this.bytes.up = pending.bytes.len();
+            this.bytes.down = reply.len();
+            let scores = client.decrypt(&public, &pending, &reply).map_err(failed)?;
+            this.answers.push(labelled(&public, &scores[0]));
+        }
+        Ok(this)
+    }
+}
+
+/// New and secret for each evaluation.
+fn seed() -> Result<[u8; 32], FheError> {
+    let mut seed = [0; 32];
+    seed[..16].copy_from_slice(&OsEntropy.seed()?.to_le_bytes());
+    seed[16..].copy_from_slice(&OsEntropy.seed()?.to_le_bytes());
+    Ok(seed)
+}
+
+/// The smallest latencies that so many of all did not exceed.
+fn latency(mut latencies: Vec<Duration>) -> Latency {
+    latencies.sort();
+    let at = |part: f64| {
+        let index = (latencies.len() as f64 * part).ceil() as usize;
+        let found = latencies.get(index.saturating_sub(1));
+        found.map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    };
+    Latency {
+        p50: at(0.50),
+        p95: at(0.95),
+        p99: at(0.99),
+    }
+}
+
+fn print_text(report: &Report, has_model: bool) {
+    println!(
+        "{} rows; {} encrypted labels differ from those of the program in the clear",
+        report.rows, report.mismatches
+    );
+    println!();
+    println!("              accuracy  precision  recall     F1  ROC AUC");
+    let clear = match has_model {
+        true => "model, clear",
+        false => "clear",
+    };
+    for (name, of) in [
+        (clear, &report.clear),
+        ("quantised", &report.quantised),
+        ("encrypted", &report.encrypted),
+    ] {
+        let percent = |part: f64| format!("{:.1} %", part * 100.0);
+        println!(
+            "{name:<13} {:>8}   {:>8} {:>7} {:>6.3} {:>8}",
+            percent(of.accuracy),
+            percent(of.precision),
+            percent(of.recall),
+            of.f1,
+            of.roc_auc
+                .map_or("-".to_owned(), |area| format!("{area:.4}"))
+        );
+    }
+    if !has_model {
+        println!(
+            "(clear is the program itself, quantised: give --model for the source model's own answers)"
+        );
+    }
+    println!();
+    println!("encrypted, by truth (rows) and answer (columns):");
+    let confusion = &report.encrypted.confusion;
+    for (label, row) in confusion.labels.iter().zip(&confusion.matrix) {
+        let cells: Vec<String> = row.iter().map(|cell| format!("{cell:>6}")).collect();
+        println!("  {label:<16} {}", cells.join(" "));
+    }
+    let latency = &report.latency_ms;
+    println!();
+    println!(
+        "latency         half within {:.1} ms, 95 % within {:.1} ms, 99 % within {:.1} ms (without encryption and network)",
+        latency.p50, latency.p95, latency.p99
+    );
+    println!(
+        "a row           {} up, {} down; the key {}, once",
+        size(report.bytes.up as u64),
+        size(report.bytes.down as u64),
+        size(report.bytes.key as u64)
+    );
+}

@@ -1,0 +1,192 @@
+//! Models from file to encrypted answers, as people do it: `veilgate model compile`, `inspect` and `evaluate`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::site::{Folder, Said};
+
+/// The first columns of the breast cancer data: what the models were trained on, with benign as 1.
+const COLUMNS: usize = 10;
+/// Bootstraps of a debug build take their time.
+const ROWS: &str = "3";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn fixture(name: &str) -> String {
+    let path = root().join("crates/models/tests/data").join(name);
+    path.to_str().expect("text").to_owned()
+}
+
+fn folder() -> Folder {
+    let folder = Folder::with_certificates();
+    let csv = std::fs::read_to_string(root().join("examples/models/breast-cancer-test.csv"));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let label = match cells[cells.len() - 1] {
+            "benign" => "1",
+            "malignant" => "0",
+            head => head,
+        };
+        format!("{},{label}\n", cells[..COLUMNS].join(","))
+    };
+    let rows: String = csv.expect("rows").lines().map(row).collect();
+    folder.write("rows.csv", rows);
+    folder
+}
+
+fn compile(folder: &Folder, model: &str, more: &[&str]) -> Said {
+    let model = fixture(model);
+    let given = [
+        "model",
+        "compile",
+        &*model,
+        "--calibration",
+        "rows.csv",
+        "--label",
+        "label",
+        "-o",
+        "program.json",
+    ];
+    folder.veilgate(&[&given, more].concat())
+}
+
+fn json(said: Said) -> Value {
+    serde_json::from_str(&said.fine().out).expect("JSON")
+}
+
+fn evaluate(folder: &Folder, model: &str) -> Value {
+    let model = fixture(model);
+    let given = [
+        "model",
+        "evaluate",
+        "program.json",
+        "--data",
+        "rows.csv",
+        "--label",
+        "label",
+        "--limit",
+        ROWS,
+        "--model",
+        &*model,
+        "--json",
+    ];
+    json(folder.veilgate(&given))
+}
+
+/// Compiled, looked into and evaluated; gives what the inspection says.
+fn check(model: &str, more: &[&str], lookups: u64) {
+    let folder = folder();
+    let said = compile(&folder, model, more).fine();
+    assert!(said.out.contains("right labels"), "{}", said.out);
+    let seen = json(folder.veilgate(&["model", "inspect", "program.json", "--json"]));
+    assert_eq!(seen["lookups"], lookups, "{seen}");
+    assert!(
+        seen["row_log2_p_fail"].as_f64().is_none_or(|p| p < -100.0),
+        "{seen}"
+    );
+    assert_eq!(
+        seen["clients_learn"]["columns"]
+            .as_object()
+            .map(|c| c.len()),
+        Some(COLUMNS)
+    );
+    let report = evaluate(&folder, model);
+    assert_eq!(
+        (&report["rows"], &report["mismatches"]),
+        (&3.into(), &0.into()),
+        "{report}"
+    );
+    for side in ["clear", "quantised", "encrypted"] {
+        assert_eq!(report[side]["accuracy"], 1.0, "{side}: {report}");
+        for measure in ["precision", "recall", "f1", "roc_auc", "confusion"] {
+            assert!(report[side].get(measure).is_some(), "{side}: {measure}");
+        }
+    }
+    assert_eq!(report["bytes"], seen["bytes"]);
+    assert!(report["latency_ms"]["p50"].as_f64() <= report["latency_ms"]["p99"].as_f64());
+}
+
+#[test]
+fn a_linear_model_goes_from_file_to_encrypted_answers() {
+    check(
+        "onnx-logistic.onnx",
+        &["--name", "benign", "--version", "3"],
+        0,
+    );
+}
+
+#[test]
+fn a_network_goes_from_file_to_encrypted_answers() {
+    check("onnx-mlp.onnx", &[], 8);
+}
+
+#[test]
+fn a_program_can_give_labels_alone() {
+    check("onnx-logistic.onnx", &["--output", "labels"], 1);
+}
+
+/// Three classes by a network of two hidden layers, and then the comparisons of its scores.
+#[test]
+fn labels_of_several_classes_are_compared_under_encryption() {
+    let folder = Folder::with_certificates();
+    let csv = std::fs::read_to_string(fixture("onnx-mlp-classes.csv")).expect("rows");
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let inputs = lines[0].iter().filter(|name| name.starts_with('x')).count();
+    let row = |cells: &Vec<&str>| {
+        let label = cells[cells.len() - 1];
+        format!("{},{label}\n", cells[..inputs].join(","))
+    };
+    folder.write("rows.csv", lines.iter().map(row).collect::<String>());
+    compile(&folder, "onnx-mlp-classes.onnx", &["--output", "labels"]).fine();
+    let report = evaluate(&folder, "onnx-mlp-classes.onnx");
+    assert_eq!(report["mismatches"], 0, "{report}");
+    assert_eq!(report["encrypted"]["accuracy"], 1.0, "{report}");
+    // A label alone ranks nothing among three classes.
+    assert!(report["encrypted"]["roc_auc"].is_null(), "{report}");
+}
+
+#[test]
+fn a_person_is_told_what_is_wrong_with_models_and_rows() {
+    let folder = folder();
+    compile(&folder, "none.onnx", &[]).refused(2, &["none.onnx"]);
+    compile(&folder, "onnx-logistic.csv", &[]).refused(2, &["onnx-logistic.csv"]);
+    compile(&folder, "onnx-logistic.onnx", &["--name", "No Name"]).refused(2, &["--name"]);
+    compile(&folder, "onnx-logistic.onnx", &["--input-bits", "40"]).refused(2, &["3 to 16"]);
+    folder.write("rows.csv", "a,b,label\n1,2,0\n");
+    compile(&folder, "onnx-logistic.onnx", &[]).refused(2, &["takes 10 columns", "--label"]);
+    folder
+        .veilgate(&["model", "inspect", "rows.csv"])
+        .refused(2, &["not a program file"]);
+}
+
+#[test]
+fn a_text_for_people_says_what_a_client_learns() {
+    let folder = folder();
+    compile(&folder, "onnx-mlp.onnx", &[]).fine();
+    let text = folder
+        .veilgate(&["model", "inspect", "program.json"])
+        .fine()
+        .out;
+    for words in [
+        "8 rounded lookups",
+        "what a client learns",
+        "mean radius",
+        "predicted",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in:\n{text}");
+    }
+    folder.write("rows.csv", "mean radius\n1\n");
+    let evaluate = [
+        "model",
+        "evaluate",
+        "program.json",
+        "--data",
+        "rows.csv",
+        "--label",
+        "none",
+    ];
+    folder.veilgate(&evaluate).refused(2, &["no column `none`"]);
+}
