@@ -634,6 +634,24 @@ fn a_vote_of_few_trees_gives_its_label_and_a_fine_sum_does_not() {
     assert_eq!(compiled.program.bootstraps_per_row(), 4);
     assert_eq!(compiled.program.rounds().len(), 2);
 
+    // The same of two scores.
+    let second = |mut tree: Tree| {
+        tree.nodes[1] = Node::Leaf {
+            values: vec![(0, 0.0), (1, 1.0)],
+        };
+        tree.nodes[2] = Node::Leaf {
+            values: vec![(0, 1.0), (1, 0.0)],
+        };
+        tree
+    };
+    let two = model((0..9).map(stump).map(second).collect(), 9, 2);
+    let compiled = compile(&two, &calibration, &labels_only()).unwrap();
+    for row in &calibration.rows {
+        assert_eq!(
+            clear(&compiled, row).1.as_deref(),
+            two.label(&two.scores(row))
+        );
+    }
     let mut many = model((0..60).map(stump).collect(), 60, 1);
     check_refused(
         &many,

@@ -5,7 +5,7 @@
 //! done where so coarse a sum decides like the model.
 
 use fhe::ProgramError;
-use models::{Decide, Trees};
+use models::Decide;
 
 use super::emit::{Front, LastLookup, Meaning, Parts};
 use super::layout::layout;
@@ -32,7 +32,18 @@ pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
         trees => match &task.model.output.decide {
             Decide::Threshold { at, below, above } => {
                 let labels = vec![below.clone(), above.clone()];
-                let (program, notes) = two_labels(&task, *at, labels)?;
+                let (program, notes) = two_labels(&task, *at, labels, |values| values[0])?;
+                task.notes.extend(notes);
+                Ok(Compiled {
+                    program,
+                    notes: task.notes,
+                })
+            }
+            // Of equal scores the first one wins: the second needs more than nothing.
+            Decide::Greatest { labels } if labels.len() == 2 => {
+                let labels = labels.clone();
+                let (program, notes) =
+                    two_labels(&task, 0.0, labels, |values| values[1] - values[0])?;
                 task.notes.extend(notes);
                 Ok(Compiled {
                     program,
@@ -107,10 +118,17 @@ fn one_tree(task: &Task<'_>) -> Result<Found, CompileError> {
     Ok((program, notes))
 }
 
-fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, CompileError> {
-    let Trees { base, .. } = &task.trees;
-    let value = |leaf: &[(u32, f64)]| vec![leaf.iter().map(|(_, value)| value).sum::<f64>()];
-    let layout = layout(task.model, &task.trees, &task.columns, base, &value)?;
+/// The second label where what `decides` makes of the scores is above `at`. It is linear.
+fn two_labels(
+    task: &Task<'_>,
+    at: f64,
+    labels: Vec<String>,
+    decides: impl Fn(&[f64]) -> f64,
+) -> Result<Found, CompileError> {
+    let width = task.trees.base.len();
+    let value = |leaf: &[(u32, f64)]| vec![decides(&scores::dense(leaf, width))];
+    let base = [decides(&task.trees.base)];
+    let layout = layout(task.model, &task.trees, &task.columns, &base, &value)?;
     constant(&layout)?;
     let front = Front::of(
         &layout.lookups,
@@ -132,11 +150,11 @@ fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, Co
         .iter()
         .map(|row| measure::scores(&quantised, row))
         .collect();
-    let cost = measure::cost(task.model, &exact, &after);
-    if !cost.labels_are_kept() {
+    let same = measure::same(&exact, &after, |scores| scores[0] > at);
+    if !measure::is_kept(same) {
         return Err(too_coarse(&format!(
             "16 values, which is what a lookup reads, keep only {:.2} % of the calibration rows' labels",
-            cost.labels_same * 100.0
+            same * 100.0
         )));
     }
     let (quantised, table) = deciding(quantised, at);
@@ -169,7 +187,7 @@ fn two_labels(task: &Task<'_>, at: f64, labels: Vec<String>) -> Result<Found, Co
     notes::layout(&mut notes, &layout, front.inputs());
     notes.push(format!(
         "one more lookup holds the sum, as one of 16 values, against the threshold: {:.2} % of the calibration rows keep their label",
-        cost.labels_same * 100.0
+        same * 100.0
     ));
     notes::bits(&mut notes, &program);
     Ok((program, notes))

@@ -25,13 +25,9 @@ impl Cost {
         match model.output.decide {
             Decide::None => self.share.powi(2) < VARIANCE_LOST,
             Decide::Threshold { .. } | Decide::Greatest { .. } => {
-                self.labels_are_kept() && self.share < SHARE_WITH_LABELS
+                is_kept(self.labels_same) && self.share < SHARE_WITH_LABELS
             }
         }
-    }
-
-    pub fn labels_are_kept(&self) -> bool {
-        self.labels_same >= LABELS_SAME
     }
 
     /// Whether it is less than another one.
@@ -40,12 +36,23 @@ impl Cost {
     }
 }
 
+/// The share of rows whose label is the same, before and after.
+pub fn same<'a, L: PartialEq>(
+    before: &'a [Vec<f64>],
+    after: &'a [Vec<f64>],
+    label: impl Fn(&'a [f64]) -> L,
+) -> f64 {
+    let pairs = before.iter().zip(after);
+    let same = pairs.filter(|(before, after)| label(before) == label(after));
+    same.count() as f64 / before.len().max(1) as f64
+}
+
+pub fn is_kept(labels_same: f64) -> bool {
+    labels_same >= LABELS_SAME
+}
+
 /// Scores before and after, per row.
 pub fn cost(model: &Model, before: &[Vec<f64>], after: &[Vec<f64>]) -> Cost {
-    let pairs = before.iter().zip(after);
-    let same = pairs
-        .filter(|(b, a)| model.label(b) == model.label(a))
-        .count();
     let rows = before.len().max(1) as f64;
     let scores = before.first().map_or(0, Vec::len);
     let share = |score: usize| {
@@ -66,7 +73,7 @@ pub fn cost(model: &Model, before: &[Vec<f64>], after: &[Vec<f64>]) -> Cost {
         }
     };
     Cost {
-        labels_same: same as f64 / rows,
+        labels_same: same(before, after, |scores| model.label(scores)),
         share: (0..scores).map(share).fold(0.0, f64::max),
     }
 }

@@ -86,12 +86,18 @@ pub fn layout(notes: &mut Vec<String>, layout: &Layout, inputs: usize) {
 }
 
 /// `derived`: how far a score that is found from the others may be off because of that.
-pub fn scores(notes: &mut Vec<String>, quantised: &Quantised, cost: Cost, derived: f64) {
-    for (index, score) in quantised.scores.iter().enumerate() {
+pub fn scores(
+    notes: &mut Vec<String>,
+    names: &[String],
+    quantised: &Quantised,
+    cost: Cost,
+    derived: f64,
+) {
+    for (index, (score, name)) in quantised.scores.iter().zip(names).enumerate() {
         let last = index + 1 == quantised.scores.len();
         let bound = score.bound + if last { derived } else { 0.0 };
         notes.push(format!(
-            "score {index}: {} results of {} bits in all, in units of {:.3e}, never off by more than {bound:.3e}",
+            "score `{name}`: {} results of {} bits each, in units of {:.3e}, never off by more than {bound:.3e}",
             score.parts.len(),
             quantised.step_bits,
             score.unit

@@ -44,7 +44,8 @@ pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
     let (quantised, cost) = finest(&task, &sums, &outputs, &entries, &exact)?;
     notes::layout(&mut task.notes, &layout, front.inputs());
     let derived = layout.derived.as_ref().map_or(0.0, |derived| derived.bound);
-    notes::scores(&mut task.notes, &quantised, cost, derived);
+    let names = &task.model.output.names;
+    notes::scores(&mut task.notes, names, &quantised, cost, derived);
     let about = task.about();
     let program = Parts {
         model: task.model,
@@ -64,7 +65,8 @@ pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
     })
 }
 
-fn dense(leaf: &[(u32, f64)], scores: usize) -> Vec<f64> {
+/// A value for each score.
+pub fn dense(leaf: &[(u32, f64)], scores: usize) -> Vec<f64> {
     let mut values = vec![0.0; scores];
     for (score, value) in leaf {
         values[*score as usize] = *value;
