@@ -46,6 +46,12 @@ pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
     let derived = layout.derived.as_ref().map_or(0.0, |derived| derived.bound);
     let names = &task.model.output.names;
     notes::scores(&mut task.notes, names, &quantised, cost, derived);
+    if !cost.is_small(task.model) {
+        task.notes.push(
+            "that is more than is aimed for, and no number of results changes it: see what held-out rows say, or train fewer or smaller trees"
+                .into(),
+        );
+    }
     let about = task.about();
     let program = Parts {
         model: task.model,
