@@ -712,3 +712,29 @@ fn uniform_bins_are_all_inputs_and_hide_which_are_used() {
     };
     check_refused(&model, vec![vec![0.0; 3]], &one, "2 or more");
 }
+
+#[test]
+fn a_vote_in_parts_of_one_is_exact() {
+    // Each of 9 trees gives a ninth or nothing, which no binary number is.
+    let tree = |column: u32| {
+        let mut tree = complete(2, &move |level, place| (column + level, f64::from(place)));
+        for (at, node) in tree.nodes.iter_mut().enumerate().skip(3) {
+            let value = if at % 2 == 0 { 1.0 / 9.0 } else { 0.0 };
+            *node = Node::Leaf {
+                values: vec![(0, value)],
+            };
+        }
+        tree
+    };
+    let model = model((0..9).map(tree).collect(), 10, 1);
+    let mut random = Random(9);
+    let mut row = || {
+        (0..10)
+            .map(|_| random.below(4) as f64 - 0.5)
+            .collect::<Vec<f64>>()
+    };
+    let rows: Vec<Vec<f64>> = (0..200).map(|_| row()).collect();
+    let compiled = compile(&model, &Calibration { rows: rows.clone() }, &options()).unwrap();
+    check(&model, &compiled, &rows);
+    assert!(bounds(&compiled)[0] < 1e-9, "{:?}", compiled.notes);
+}

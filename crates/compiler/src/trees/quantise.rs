@@ -268,7 +268,10 @@ fn whole_unit(parts: &[Vec<(usize, i64)>], outputs: &[Output]) -> Option<f64> {
         let (low, _) = output.ends();
         output.values.iter().map(move |value| value - low)
     });
-    let steps: Vec<f64> = steps.filter(|step| *step > 0.0).collect();
+    let mut steps: Vec<f64> = steps.collect();
+    // Sums of the same values in another order differ a little.
+    let nothing = NEAR * NEAR * steps.iter().copied().fold(0.0, f64::max);
+    steps.retain(|step| *step > nothing);
     let least = steps.iter().copied().reduce(f64::min)?;
     let whole = |step: &f64| {
         let times = step / least;
