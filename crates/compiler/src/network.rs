@@ -19,6 +19,8 @@ const FIRST_WEIGHT_BITS: u32 = 9;
 const WEIGHTS: [f64; 10] = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 40.0];
 /// Shares of the rows, on each side, that may be held at the edge of an input's range.
 const TRIMS: [f64; 4] = [0.0, 0.005, 0.02, 0.05];
+/// Rows that activations are watched on: more hardly move their ranges.
+const WATCHED_ROWS: usize = 2_000;
 /// Rows that candidates are compared on.
 const SEARCH_ROWS: usize = 300;
 /// How much an error of one standard deviation of the scores weighs against the share of labels that change.
@@ -204,7 +206,9 @@ impl Search<'_> {
             self.options.input_bits,
             choice.trim,
         )?;
-        let (ranges, left_out) = network.settle(&inputs, self.rows);
+        let stride = self.rows.len().div_ceil(WATCHED_ROWS).max(1);
+        let watched: Vec<&[f64]> = self.rows.iter().step_by(stride).copied().collect();
+        let (ranges, left_out) = network.settle(&inputs, &watched);
         let input_step_bits = self.options.input_bits
             + FIRST_WEIGHT_BITS
             + inputs.values.len().next_power_of_two().ilog2();

@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let rows = table.columns_with_gaps(&public.columns, limit)?;
     let quantised = quantised(&program, &public, &rows)?;
     let clear = match &args.model {
-        Some(path) => by_model(files::read_model(path)?, &table, &args.label, limit)?,
+        Some(path) => by_model(files::read_model(path)?, &public, &table, args, limit)?,
         None => quantised.clone(),
     };
     let encrypted = Encrypted::of(program, args.threads, &rows)?;
@@ -156,11 +156,20 @@ fn quantised(
 
 fn by_model(
     mut model: Model,
+    public: &PublicProgram,
     table: &Table,
-    label: &str,
+    args: &Args,
     limit: usize,
 ) -> Result<Vec<Labelled>, Failure> {
-    files::adopt_names(&mut model, table, Some(label))?;
+    let adopted = files::adopt_names(&mut model, table, Some(&args.label))?;
+    let place = |name: &String| table.header().iter().position(|column| column == name);
+    if adopted && !public.columns.iter().map(place).is_sorted() {
+        return Err(Failure::wrong_input(format!(
+            "{}: its columns are in another order than those that `{}` was calibrated with, and the model names none: bring them in that order",
+            args.data.display(),
+            public.name
+        )));
+    }
     let rows = table.columns_with_gaps(&model.features, limit)?;
     let score = |row: &Vec<f64>| {
         let scores = model.scores(row);
