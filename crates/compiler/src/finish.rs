@@ -22,9 +22,9 @@ pub(crate) const FLOODING_BITS_MIN: f64 = 10.0;
 
 pub(crate) fn link(model: &Model) -> Link {
     match model.output.link {
-        // A client that wants shares divides logistic values itself; the label needs neither.
-        models::Link::Identity | models::Link::LogisticShare => Link::Identity,
+        models::Link::Identity => Link::Identity,
         models::Link::Logistic => Link::Logistic,
+        models::Link::LogisticShare => Link::LogisticShare,
         models::Link::Softmax => Link::Softmax,
         models::Link::Exp => Link::Exp,
     }
