@@ -7,13 +7,13 @@ use fhe::program::{
     Round, ScoreMeaning, Sum,
 };
 use fhe::{ParamSet, Program, ProgramError};
-use models::{Decide, Link, Model};
+use models::Model;
 
 use super::cover::ENTRIES;
 use super::edges::{Column, Missing};
 use super::pack::Packed;
 use super::quantise::Quantised;
-use crate::{CompileError, Options};
+use crate::{CompileError, Options, finish};
 
 /// An exact lookup of 16 entries, behind a padding bit.
 const LOOKUP_BITS: u32 = 4;
@@ -217,20 +217,8 @@ impl Meaning {
         });
         Self {
             scores: scores.collect(),
-            link: match model.output.link {
-                Link::Identity => fhe::program::Link::Identity,
-                Link::Logistic => fhe::program::Link::Logistic,
-                Link::LogisticShare => fhe::program::Link::LogisticShare,
-                Link::Softmax => fhe::program::Link::Softmax,
-                Link::Exp => fhe::program::Link::Exp,
-            },
-            decide: match model.output.decide.clone() {
-                Decide::None => None,
-                Decide::Threshold { at, below, above } => {
-                    Some(fhe::program::Decide::Threshold { at, below, above })
-                }
-                Decide::Greatest { labels } => Some(fhe::program::Decide::Greatest { labels }),
-            },
+            link: finish::link(model),
+            decide: finish::decide(model),
         }
     }
 
