@@ -39,7 +39,7 @@ fn model(scores: usize, buckets: usize) -> Model {
 fn texts() -> Vec<String> {
     let text = |at: usize| {
         (0..at % 40 + 1)
-            .map(|word| format!("word{} ", (word * at + 7 * at) % 300))
+            .map(|word| format!("word{} ", (word * 13 + 7 * at) % 300))
             .collect()
     };
     (0..200).map(text).collect()
