@@ -2,7 +2,7 @@
 
 import init, { Asker, Secret } from "./fhe_web.js";
 
-const ready = init();
+const ready = init({ module_or_path: new URL("fhe_web_bg.wasm", import.meta.url) });
 let keys = null;
 let asked = null;
 
