@@ -25,6 +25,9 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Making keys that bootstrap takes most of it.
 const RUN_PATIENCE: Duration = Duration::from_secs(300);
 
+/// From the page's report to the end of Chromium, which takes a picture in between.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What the page must find, in the order of its samples.
 const RUNS: &[(&str, &[&str])] = &[
     ("breast-cancer-linear", &["malignant", "benign"]),
@@ -42,32 +45,24 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
             ));
         }
     };
-    heading("the FHE client as WebAssembly, and its page");
-    let page = build_page(root)?;
-    heading("the gateway");
-    complete(
-        "build",
-        cargo(root).args(["build", "-p", "veilgate", "--bin", "veilgate"]),
-    )?;
-    let chromium = match serve {
-        true => None,
-        false => chromium::find(root)?,
-    };
-    let folder = target_dir(root).join("browser-test");
-    let server = PageServer::start(page).map_err(|e| format!("cannot serve the page: {e}"))?;
-    let gateway = Gateway::start(root, &folder, server.port())?;
+    heading("the gateway, and what writes the page's JavaScript");
+    let mut build = cargo(root);
+    build.args(["build", "-p", "veilgate", "-p", "browser-pack", "--bins"]);
+    complete("build", &mut build)?;
     if serve {
-        eprintln!(
-            "\n   open http://{}/ and stop this with Ctrl-C",
-            gateway.address
-        );
-        let mut gateway = gateway;
-        return gateway.wait();
+        serve_until_stopped(root)
+    } else {
+        check(root)
     }
-    let Some(chromium) = chromium else {
+}
+
+/// The test, with the debug builds of programs that are there.
+pub fn check(root: &Path) -> Result<(), String> {
+    let Some(chromium) = chromium::find(root)? else {
         return Ok(());
     };
     heading("the page, in a headless Chromium");
+    let (server, gateway, folder) = start(root)?;
     for (program, labels) in RUNS {
         let began = Instant::now();
         let address = format!("http://{}/?run={program}", gateway.address);
@@ -75,23 +70,39 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         server.forget();
         let mut browser = chromium::open(&chromium, &folder, &address, &screenshot)?;
         let said = server.wait_for_report(RUN_PATIENCE);
-        let ended = chromium::end(&mut browser, Duration::from_secs(30));
+        let ended = chromium::end(&mut browser, END_PATIENCE);
         let said = said.ok_or_else(|| {
+            let log = folder.join("chromium.log");
             format!(
                 "{program}: the page reported nothing; what Chromium said is in {}",
-                folder.join("chromium.log").display()
+                log.display()
             )
         })?;
         report::check(program, labels, &said)?;
         ended?;
-        eprintln!(
-            "   {program}: {} in {:.1} s, {}",
-            report::summary(&said),
-            began.elapsed().as_secs_f64(),
-            screenshot.display()
-        );
+        let took = began.elapsed().as_secs_f64();
+        eprintln!("   {program}: {}; {took:.1} s", report::summary(&said));
     }
+    eprintln!("   screenshots are in {}", folder.display());
     Ok(())
+}
+
+fn serve_until_stopped(root: &Path) -> Result<(), String> {
+    let (_server, mut gateway, _) = start(root)?;
+    eprintln!(
+        "\n   open http://{}/ and stop this with Ctrl-C",
+        gateway.address
+    );
+    gateway.wait()
+}
+
+/// The page's server, the gateway before it, and the folder that it runs in.
+fn start(root: &Path) -> Result<(PageServer, Gateway, PathBuf), String> {
+    let page = build_page(root)?;
+    let folder = target_dir(root).join("browser-test");
+    let server = PageServer::start(page).map_err(|e| format!("cannot serve the page: {e}"))?;
+    let gateway = Gateway::start(root, &folder, server.port())?;
+    Ok((server, gateway, folder))
 }
 
 /// The page's folder, with everything that it loads.
@@ -99,11 +110,8 @@ fn build_page(root: &Path) -> Result<PathBuf, String> {
     let module = wasm::build_fhe_web(root)?;
     let page = target_dir(root).join("browser");
     fs::create_dir_all(&page).map_err(|e| format!("cannot create {}: {e}", page.display()))?;
-    let mut pack = cargo(root);
-    pack.args(["run", "--quiet", "-p", "browser-pack", "--"])
-        .arg(&module)
-        .arg(&page);
-    complete("its JavaScript", &mut pack)?;
+    let mut pack = Command::new(target_dir(root).join("debug/browser-pack"));
+    complete("its JavaScript", pack.arg(&module).arg(&page))?;
     let sources = root.join("examples/browser");
     let entries =
         fs::read_dir(&sources).map_err(|e| format!("cannot list {}: {e}", sources.display()))?;

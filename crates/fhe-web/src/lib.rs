@@ -170,3 +170,6 @@ fn described(program: &PublicProgram, scores: &[Score]) -> serde_json::Value {
         .collect();
     serde_json::json!({ "label": program.label(scores), "scores": named })
 }
+
+#[cfg(test)]
+mod tests;
