@@ -17,6 +17,8 @@ use crate::process::{cargo, complete, heading, target_dir};
 use crate::wasm;
 use serve::PageServer;
 
+/// The program that writes the JavaScript beside the module.
+const PACK: &str = "xtask/browser-pack/Cargo.toml";
 const CONFIG: &str = "edge-configs/browser.toml";
 /// The ports that the config file names: of the gateway, and of the page's server.
 const CONFIG_PORTS: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:8000"];
@@ -45,9 +47,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
             ));
         }
     };
-    heading("the gateway, and what writes the page's JavaScript");
+    heading("the gateway");
     let mut build = cargo(root);
-    build.args(["build", "-p", "veilgate", "-p", "browser-pack", "--bins"]);
+    build.args(["build", "-p", "veilgate", "--bin", "veilgate"]);
     complete("build", &mut build)?;
     if serve {
         serve_until_stopped(root)
@@ -56,7 +58,7 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     }
 }
 
-/// The test, with the debug builds of programs that are there.
+/// The test, with the debug build of the gateway that is there.
 pub fn check(root: &Path) -> Result<(), String> {
     let Some(chromium) = chromium::find(root)? else {
         return Ok(());
@@ -110,7 +112,9 @@ fn build_page(root: &Path) -> Result<PathBuf, String> {
     let module = wasm::build_fhe_web(root)?;
     let page = target_dir(root).join("browser");
     fs::create_dir_all(&page).map_err(|e| format!("cannot create {}: {e}", page.display()))?;
-    let mut pack = Command::new(target_dir(root).join("debug/browser-pack"));
+    let mut pack = cargo(root);
+    pack.args(["run", "--quiet", "--locked", "--manifest-path", PACK, "--"])
+        .env("CARGO_TARGET_DIR", target_dir(root).join("browser-pack"));
     complete("its JavaScript", pack.arg(&module).arg(&page))?;
     let sources = root.join("examples/browser");
     let entries =
