@@ -5,19 +5,18 @@
 use std::collections::BTreeMap;
 
 use fhe::program::{
-    Decide, FORMAT, INPUT_BITS, Link, MAX_INPUTS, MAX_RESULTS, MAX_STEP_BITS, Precision,
-    RESULT_BITS, ResultSpec, Round, ScoreMeaning, Sum,
+    FORMAT, INPUT_BITS, MAX_INPUTS, MAX_RESULTS, MAX_STEP_BITS, Precision, RESULT_BITS, ResultSpec,
+    Round, ScoreMeaning, Sum,
 };
 use fhe::text::{Norm, TextEncoder};
 use fhe::{ParamSet, Program, ProgramFile};
 use models::{Body, Linear, Model};
 
+use crate::finish::{self, FLOODING_BITS_MIN};
 use crate::{CompileError, Compiled, Options, Output};
 
 /// Bits of a weight, its sign included.
 const WEIGHT_BITS: std::ops::RangeInclusive<u32> = 4..=12;
-/// Flooding noise exceeds what the weights shape by so many bits at least.
-const FLOODING_BITS_MIN: f64 = 10.0;
 /// Scores that rounding moves by no more than this share of their spread are as good as the model's.
 const GOOD_ERROR: f64 = 0.01;
 /// A share of 1 is encoded as this: seven bits hold a word's share of a text as well as a linear model can tell.
@@ -82,7 +81,7 @@ pub fn text(
             CompileError::Program,
         )
     })?;
-    let program = tighten(program.file().clone())?;
+    let program = finish::tighten(program.file().clone())?;
     Ok(Compiled {
         notes: notes(&program, &candidate, &rows),
         program,
@@ -330,8 +329,8 @@ fn laid_out(
             bits: *RESULT_BITS.end(),
             precision: Precision::Exact,
             scores: scores.collect(),
-            link: link(model),
-            decide: decide(model),
+            link: finish::link(model),
+            decide: finish::decide(model),
         },
         about: about
             .map(|(name, said)| (name.to_owned(), said))
@@ -344,57 +343,6 @@ fn laid_out(
 fn is_flooded(program: &Program) -> bool {
     let bits = program.noise().flooding_bits;
     bits.is_some_and(|bits| bits >= FLOODING_BITS_MIN)
-}
-
-fn link(model: &Model) -> Link {
-    match model.output.link {
-        // A client that wants shares divides logistic values itself; the label needs neither.
-        models::Link::Identity | models::Link::LogisticShare => Link::Identity,
-        models::Link::Logistic => Link::Logistic,
-        models::Link::Softmax => Link::Softmax,
-        models::Link::Exp => Link::Exp,
-    }
-}
-
-fn decide(model: &Model) -> Option<Decide> {
-    match &model.output.decide {
-        models::Decide::None => None,
-        models::Decide::Threshold { at, below, above } => Some(Decide::Threshold {
-            at: *at,
-            below: below.clone(),
-            above: above.clone(),
-        }),
-        models::Decide::Greatest { labels } => Some(Decide::Greatest {
-            labels: labels.clone(),
-        }),
-    }
-}
-
-/// As few bits of the result, and then of every input, as the program's own checks and the flooding allow.
-fn tighten(mut file: ProgramFile) -> Result<Program, fhe::ProgramError> {
-    let sound =
-        |file: &ProgramFile| Program::new(file.clone()).is_ok_and(|program| is_flooded(&program));
-    let (mut low, mut high) = (*RESULT_BITS.start(), file.result.bits);
-    while low < high {
-        file.result.bits = (low + high) / 2;
-        if sound(&file) {
-            high = file.result.bits
-        } else {
-            low = file.result.bits + 1
-        }
-    }
-    file.result.bits = high;
-    let (mut low, mut high) = (*INPUT_BITS.start(), file.input_bits);
-    while low < high {
-        file.input_bits = (low + high) / 2;
-        if sound(&file) {
-            high = file.input_bits
-        } else {
-            low = file.input_bits + 1
-        }
-    }
-    file.input_bits = high;
-    Program::new(file)
 }
 
 fn notes(program: &Program, candidate: &Candidate, rows: &Rows<'_>) -> Vec<String> {
