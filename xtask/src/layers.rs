@@ -24,6 +24,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     ("kernels", &["edge-types", "fhe"]),
     ("guest-sdk", &[]),
+    ("crates/fhe-web", &["fhe"]),
     ("crates/wasm32-toolchain", &[]),
     ("xtask", &["wasm32-toolchain"]),
     ("policies/routing", &["guest-sdk"]),

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores. `demo` and `test` are the two commands the README promises; each checks what it needs first.
 
 mod bench;
+mod browser;
 mod demo;
 mod filters;
 mod fuzz;
@@ -31,6 +32,8 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [SECONDS]   run the fuzz targets (all, a minute each, without a name)
   languages                 build the example policy, and small ones for benchmarks, in every language into target/languages/
   redis                     find or unpack the Redis server that tests run, and print its path
+  browser [--serve]         build the page that encrypts in the browser, and test it in a headless Chromium;
+                            --serve starts it for you to open
   tidy                      check the house rules that a machine can check
 
 The README says what a fresh machine needs; what is missing is named when a command starts.";
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
                 println!("{}", program.display());
             }
         }),
+        Some("browser") => browser::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
         Some("help" | "--help" | "-h") | None => {
             println!("{USAGE}");

@@ -1,9 +1,9 @@
-//! `cargo xtask test`: policies first (tests load them), every test of the workspace, the client for the browser, then the demo.
+//! `cargo xtask test`: policies first (tests load them), every test of the workspace, the client for the browser, then the demo and the page.
 
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{demo, filters, languages, prerequisites, redis_server, tidy, wasm};
+use crate::{browser, demo, filters, languages, prerequisites, redis_server, tidy, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -53,6 +53,8 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     wasm::check_fhe_client(root)?;
     heading("the demo, end to end (debug builds of our own code)");
     demo::run(root, &["--dev".to_owned()])?;
+    heading("the page that encrypts in the browser");
+    browser::check(root)?;
     eprintln!("\nEverything passed. Left out here: nothing that this machine could run.");
     Ok(())
 }

@@ -97,6 +97,24 @@ fn package(name: &str) -> String {
     format!("policy-{name}")
 }
 
+/// Builds the FHE client for a page; gives the module, which `browser-pack` makes ready for it.
+pub fn build_fhe_web(root: &Path) -> Result<PathBuf, String> {
+    let toolchain = wasm32_toolchain::find(&scratch(root)?)?;
+    let target = guest_target_dir(root);
+    let mut build = guest_cargo(root, &toolchain, &target);
+    build.args([
+        "build",
+        "-p",
+        "fhe-web",
+        "--profile",
+        "guest",
+        "--target",
+        TARGET,
+    ]);
+    complete("fhe-web for wasm32-unknown-unknown", &mut build)?;
+    Ok(target.join(TARGET).join("guest/fhe_web.wasm"))
+}
+
 /// Checks that the client side of the FHE core compiles for the browser.
 pub fn check_fhe_client(root: &Path) -> Result<(), String> {
     let toolchain = wasm32_toolchain::find(&scratch(root)?)?;

@@ -15,11 +15,13 @@ mod mlp;
 mod network;
 mod options;
 mod simulate;
+mod text;
 mod trees;
 
 pub use agreement::{Agreement, agreement};
 pub use error::CompileError;
 pub use options::{Calibration, Compiled, Options, Output};
+pub use text::{TextOptions, text};
 
 use mlp::Network;
 use models::{Body, Model};

@@ -51,6 +51,23 @@ impl Client {
         self.encrypt(program, &encoded, entropy)
     }
 
+    /// Encodes and encrypts texts, of a program that takes them: one row each.
+    pub fn encrypt_texts(
+        &self,
+        program: &PublicProgram,
+        texts: &[impl AsRef<str>],
+        entropy: &mut dyn Entropy,
+    ) -> Result<Pending, FheError> {
+        let encode =
+            |(index, text): (usize, &_)| program.encode_text(index, AsRef::<str>::as_ref(text));
+        let encoded = texts
+            .iter()
+            .enumerate()
+            .map(encode)
+            .collect::<Result<Vec<_>, _>>()?;
+        self.encrypt(program, &encoded, entropy)
+    }
+
     /// Encrypts rows of integers that are encoded already.
     pub fn encrypt(
         &self,

@@ -138,6 +138,15 @@ impl PublicProgram {
         self.inputs.iter().map(encode).collect()
     }
 
+    /// A text to the integers that are encrypted: a program with `text` takes nothing else.
+    pub fn encode_text(&self, row: usize, text: &str) -> Result<Vec<i64>, FheError> {
+        let wrong = |reason: String| FheError::Row { row, reason };
+        let encoder = self.text.as_ref().ok_or_else(|| {
+            wrong("the program takes numbers, one for each column, and this is a text".into())
+        })?;
+        encoder.encode(text).map_err(wrong)
+    }
+
     /// The meaning of one row's decrypted torus values (modulo 2^64).
     pub fn scores(&self, phases: &[u64]) -> Vec<Score> {
         let unit = 2f64.powi(64 - self.result_step_bits as i32);

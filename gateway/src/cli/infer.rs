@@ -57,6 +57,23 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// One row as its file has it.
+#[derive(Clone)]
+enum Row {
+    Numbers(Vec<f64>),
+    /// Of a program with `text`.
+    Text(String),
+}
+
+impl Row {
+    fn encode(&self, program: &PublicProgram, index: usize) -> Result<Vec<i64>, fhe::FheError> {
+        match self {
+            Self::Numbers(values) => program.encode(index, values),
+            Self::Text(text) => program.encode_text(index, text),
+        }
+    }
+}
+
 /// What one row came to.
 struct RowResult {
     scores: Vec<Score>,
@@ -107,11 +124,11 @@ async fn infer(args: &Args, client: Client, key_bytes: u64, table: &Table) -> Re
     let program = remote.fetch(&path, MAX_PROGRAM_BYTES).await?;
     let program = PublicProgram::from_json(&program).map_err(|e| Failure::new(e.to_string()))?;
     let limit = args.limit.unwrap_or(usize::MAX);
-    let rows = table.columns(&program.columns, limit)?;
+    let rows = rows_of(table, &program, limit)?;
     let labels = args
         .label
         .as_deref()
-        .map(|name| table.texts(name, limit))
+        .map(|name| table.texts(name, limit, "--label names it"))
         .transpose()?;
     let clear = args
         .clear
@@ -181,6 +198,19 @@ async fn infer(args: &Args, client: Client, key_bytes: u64, table: &Table) -> Re
     })
 }
 
+fn rows_of(table: &Table, program: &PublicProgram, limit: usize) -> Result<Vec<Row>, Failure> {
+    match (&program.text, program.columns.as_slice()) {
+        (Some(_), [column]) => {
+            let texts = table.texts(column, limit, "the program needs it")?;
+            Ok(texts.into_iter().map(Row::Text).collect())
+        }
+        _ => {
+            let rows = table.columns(&program.columns, limit)?;
+            Ok(rows.into_iter().map(Row::Numbers).collect())
+        }
+    }
+}
+
 struct Ask {
     remote: Remote,
     client: Client,
@@ -189,7 +219,7 @@ struct Ask {
 }
 
 impl Ask {
-    async fn request(&self, first_row: usize, rows: &[Vec<f64>]) -> Result<RequestResult, Failure> {
+    async fn request(&self, first_row: usize, rows: &[Row]) -> Result<RequestResult, Failure> {
         let wrong = |error: fhe::FheError| match error {
             // Counted within the request: said as the user counts, from the first row of the file.
             fhe::FheError::Row { row, reason } => {
@@ -200,9 +230,12 @@ impl Ask {
             )),
             other => Failure::new(other.to_string()),
         };
+        let encode = |(index, row): (usize, &Row)| row.encode(&self.program, index);
+        let encoded = rows.iter().enumerate().map(encode);
+        let encoded = encoded.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         let pending = self
             .client
-            .encrypt_rows(&self.program, rows, &mut OsEntropy)
+            .encrypt(&self.program, &encoded, &mut OsEntropy)
             .map_err(wrong)?;
         let limit = fhe::Reply::max_bytes(
             rows.len(),
@@ -245,7 +278,7 @@ impl Ask {
 fn clear_scores(
     file: &std::path::Path,
     public: &PublicProgram,
-    rows: &[Vec<f64>],
+    rows: &[Row],
 ) -> Result<Vec<Vec<Score>>, Failure> {
     let wrong = |why: String| Failure::wrong_input(format!("{}: {why}", file.display()));
     let bytes = std::fs::read(file).map_err(|e| wrong(e.to_string()))?;
@@ -256,9 +289,9 @@ fn clear_scores(
             public.name
         )));
     }
-    let score = |(index, row): (usize, &Vec<f64>)| {
-        let inputs = public
-            .encode(index, row)
+    let score = |(index, row): (usize, &Row)| {
+        let inputs = row
+            .encode(public, index)
             .map_err(|e| Failure::wrong_input(e.to_string()))?;
         let integers = program.evaluate_clear(&inputs);
         Ok(public.clear_scores(

@@ -1,4 +1,4 @@
-//! A CSV file with a header: as much of RFC 4180 as data files use (quotes, but no line breaks inside them).
+//! A CSV file with a header, as RFC 4180 has it: cells in quotes may hold commas, quotes and line breaks.
 
 use std::path::Path;
 
@@ -29,47 +29,61 @@ pub(in crate::cli) fn read(path: &Path) -> Result<Table, Failure> {
 }
 
 fn parse(name: &str, text: &str) -> Result<Table, String> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
-    let (_, first) = lines.next().ok_or("the file is empty")?;
-    let header = cells(first).ok_or("line 1: a quote is not closed")?;
-    let mut rows = Vec::new();
-    for (index, line) in lines {
-        let cells =
-            cells(line).ok_or_else(|| format!("line {}: a quote is not closed", index + 1))?;
-        if cells.len() != header.len() {
-            return Err(format!(
-                "line {}: {} cells, and the header has {}",
-                index + 1,
-                cells.len(),
-                header.len()
-            ));
-        }
-        rows.push(cells);
-    }
+    let mut records = records(text.trim_start_matches('\u{feff}'))?.into_iter();
+    let header = records.next().ok_or("the file is empty")?.cells;
+    let row = |record: Record| match record.cells.len() == header.len() {
+        true => Ok(record.cells),
+        false => Err(format!(
+            "line {}: {} cells, and the header has {}",
+            record.line,
+            record.cells.len(),
+            header.len()
+        )),
+    };
     Ok(Table {
         name: name.to_owned(),
+        rows: records.map(row).collect::<Result<_, _>>()?,
         header,
-        rows,
     })
 }
 
-fn cells(line: &str) -> Option<Vec<String>> {
-    let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
-    let mut chars = line.chars().peekable();
+/// Cells that end with one line break outside of quotes, and the line on which they begin.
+struct Record {
+    line: usize,
+    cells: Vec<String>,
+}
+
+/// All records but those of empty lines.
+fn records(text: &str) -> Result<Vec<Record>, String> {
+    let (mut records, mut cells) = (Vec::new(), Vec::new());
+    let (mut cell, mut quoted) = (String::new(), false);
+    let (mut line, mut begun, mut opened) = (1, 1, 1);
+    let mut chars = text.chars().peekable();
+    let mut end = |cells: &mut Vec<String>, cell: &mut String, line: usize| {
+        cells.push(std::mem::take(cell).trim().to_owned());
+        let cells = std::mem::take(cells);
+        if cells.iter().any(|cell| !cell.is_empty()) || cells.len() > 1 {
+            records.push(Record { line, cells });
+        }
+    };
     while let Some(c) = chars.next() {
+        line += usize::from(c == '\n');
         match c {
             '"' if quoted && chars.peek() == Some(&'"') => cell.extend(chars.next()),
-            '"' => quoted = !quoted,
+            '"' => (quoted, opened) = (!quoted, line),
             ',' if !quoted => cells.push(std::mem::take(&mut cell).trim().to_owned()),
+            '\n' if !quoted => {
+                end(&mut cells, &mut cell, begun);
+                begun = line;
+            }
             c => cell.push(c),
         }
     }
-    cells.push(cell.trim().to_owned());
-    (!quoted).then_some(cells)
+    if quoted {
+        return Err(format!("line {opened}: a quote is not closed"));
+    }
+    end(&mut cells, &mut cell, begun);
+    Ok(records)
 }
 
 impl Table {
@@ -145,13 +159,10 @@ impl Table {
         }
     }
 
-    /// The first `limit` cells of one column.
-    pub fn texts(&self, name: &str, limit: usize) -> Result<Vec<String>, Failure> {
+    /// The first `limit` cells of one column. `why` says who wants it.
+    pub fn texts(&self, name: &str, limit: usize, why: &str) -> Result<Vec<String>, Failure> {
         let column = self.column(name).ok_or_else(|| {
-            Failure::wrong_input(format!(
-                "{}: there is no column `{name}` (given with --label)",
-                self.name
-            ))
+            Failure::wrong_input(format!("{}: there is no column `{name}`: {why}", self.name))
         })?;
         Ok(self
             .rows
@@ -182,7 +193,24 @@ mod tests {
             table.columns(&names, 9).unwrap(),
             [[2.5, 1.0], [400.0, -3.0]]
         );
-        assert_eq!(table.texts("label", 1).unwrap(), ["x \"y\""]);
+        assert_eq!(table.texts("label", 1, "").unwrap(), ["x \"y\""]);
+    }
+
+    #[test]
+    fn texts_keep_their_line_breaks_and_quotes() {
+        let table = table("text,label\r\n\"one, \"\"two\"\"\r\nthree\",a\r\n\r\nfour,b");
+        let texts = table.texts("text", 9, "").unwrap();
+        assert_eq!(texts, ["one, \"two\"\r\nthree", "four"]);
+        assert!(
+            parse("x", "a\n\"b\nc\n")
+                .unwrap_err()
+                .contains("line 2: a quote")
+        );
+        assert!(
+            parse("x", "a,b\n\"x\ny\",1\nz\n")
+                .unwrap_err()
+                .contains("line 4: 1 cells")
+        );
     }
 
     #[test]
@@ -194,7 +222,7 @@ mod tests {
         assert!(refused(table.columns(&["a".into()], 0)).contains("no row"));
         assert!(
             table
-                .texts("nope", 1)
+                .texts("nope", 1, "--label names it")
                 .unwrap_err()
                 .to_string()
                 .contains("--label")

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use compiler::{Calibration, Compiled, Options, Output};
+use compiler::{Calibration, Compiled, Options, Output, TextOptions};
 use fhe::program::{MAX_NAME_BYTES, MAX_PROGRAM_BYTES};
+use fhe::text::Norm;
 use fhe::{Program, PublicProgram};
 use models::Model;
 
@@ -48,6 +49,20 @@ pub(super) struct Args {
     /// The column of the calibration file that holds the right answer, to show what the program costs in accuracy
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
+    /// The column of the calibration file that holds a text: of linear models of HashingVectorizer(alternate_sign=False)
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["uniform_bins", "label"])]
+    text: Option<String>,
+    /// With --text: the norm that the vectorizer was told
+    #[arg(long, value_enum, default_value_t = TextNorm::None, requires = "text")]
+    text_norm: TextNorm,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum TextNorm {
+    /// Plain counts of words
+    None,
+    /// Counts as shares of their Euclidean length
+    L2,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -59,6 +74,9 @@ enum Gets {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(column) = &args.text {
+        return run_texts(args, column);
+    }
     let mut model = files::read_model(&args.model)?;
     let table = data::read(&args.calibration)?;
     let adopted = files::adopt_names(&mut model, &table, args.label.as_deref())?;
@@ -72,6 +90,40 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let options = options(args)?;
     let Compiled { program, notes } = compiler::compile(&model, &calibration, &options)
         .map_err(|e| Failure::wrong_input(format!("{}: {e}", args.model.display())))?;
+    write_program(args, &model, &program)?;
+    if adopted {
+        println!("  the model names none of the file's columns: they are taken in their order");
+    }
+    notes.iter().for_each(|note| println!("  {note}"));
+    warn(&model, &program, &calibration.rows, labels.as_deref());
+    println!(
+        "  see what it costs with `veilgate model inspect {0}`, and what it finds with `veilgate model evaluate {0}`",
+        args.output_file.display()
+    );
+    Ok(())
+}
+
+/// A model of texts: its columns are buckets, which the table does not have.
+fn run_texts(args: &Args, column: &str) -> Result<(), Failure> {
+    let model = files::read_model(&args.model)?;
+    let table = data::read(&args.calibration)?;
+    let texts = table.texts(column, usize::MAX, "--text names it")?;
+    let how = TextOptions {
+        column: column.to_owned(),
+        norm: match args.text_norm {
+            TextNorm::None => Norm::None,
+            TextNorm::L2 => Norm::L2,
+        },
+        most: None,
+    };
+    let Compiled { program, notes } = compiler::text(&model, &texts, &how, &options(args)?)
+        .map_err(|e| Failure::wrong_input(format!("{}: {e}", args.model.display())))?;
+    write_program(args, &model, &program)?;
+    notes.iter().for_each(|note| println!("  {note}"));
+    Ok(())
+}
+
+fn write_program(args: &Args, model: &Model, program: &Program) -> Result<(), Failure> {
     let bytes = serde_json::to_vec(program.file()).map_err(|e| Failure::new(e.to_string()))?;
     if bytes.len() > MAX_PROGRAM_BYTES {
         return Err(Failure::wrong_input(format!(
@@ -88,15 +140,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         program.version(),
         model.source,
         size(bytes.len() as u64),
-        args.output_file.display()
-    );
-    if adopted {
-        println!("  the model names none of the file's columns: they are taken in their order");
-    }
-    notes.iter().for_each(|note| println!("  {note}"));
-    warn(&model, &program, &calibration.rows, labels.as_deref());
-    println!(
-        "  see what it costs with `veilgate model inspect {0}`, and what it finds with `veilgate model evaluate {0}`",
         args.output_file.display()
     );
     Ok(())

@@ -69,7 +69,7 @@ pub(super) fn truths(
     labels: &[String],
     limit: usize,
 ) -> Result<Vec<String>, Failure> {
-    let cells = table.texts(column, limit)?;
+    let cells = table.texts(column, limit, "--label names it")?;
     let known = |cell: &String| labels.iter().find(|label| same(label, cell));
     if let Some(first) = cells.first()
         && !cells.iter().any(|cell| known(cell).is_some())
