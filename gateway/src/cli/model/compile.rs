@@ -49,6 +49,9 @@ pub(super) struct Args {
     /// The column of the calibration file that holds the right answer, to show what the program costs in accuracy
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
+    /// What the model's labels are called, in their order: many files only number them
+    #[arg(long, value_name = "LABEL,…", value_delimiter = ',')]
+    labels: Option<Vec<String>>,
     /// The column of the calibration file that holds a text: of linear models of HashingVectorizer(alternate_sign=False)
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["uniform_bins", "label"])]
     text: Option<String>,
@@ -81,6 +84,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let table = data::read(&args.calibration)?;
     let adopted = files::adopt_names(&mut model, &table, args.label.as_deref())?;
     let rows = table.columns_with_gaps(&model.features, usize::MAX)?;
+    rename_labels(&mut model, args)?;
     let known = labels_of(&model);
     let labels = args.label.as_deref();
     let labels = labels
@@ -105,7 +109,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// A model of texts: its columns are buckets, which the table does not have.
 fn run_texts(args: &Args, column: &str) -> Result<(), Failure> {
-    let model = files::read_model(&args.model)?;
+    let mut model = files::read_model(&args.model)?;
+    rename_labels(&mut model, args)?;
     let table = data::read(&args.calibration)?;
     let texts = table.texts(column, usize::MAX, "--text names it")?;
     let how = TextOptions {
@@ -142,6 +147,29 @@ fn write_program(args: &Args, model: &Model, program: &Program) -> Result<(), Fa
         size(bytes.len() as u64),
         args.output_file.display()
     );
+    Ok(())
+}
+
+fn rename_labels(model: &mut Model, args: &Args) -> Result<(), Failure> {
+    let Some(names) = &args.labels else {
+        return Ok(());
+    };
+    let known = labels_of(model);
+    if known.len() != names.len() {
+        return Err(Failure::wrong_input(format!(
+            "--labels names {}, and the model has {}: {}",
+            names.len(),
+            known.len(),
+            known.join(", ")
+        )));
+    }
+    match &mut model.output.decide {
+        models::Decide::None => {}
+        models::Decide::Threshold { below, above, .. } => {
+            (*below, *above) = (names[0].clone(), names[1].clone());
+        }
+        models::Decide::Greatest { labels } => labels.clone_from(names),
+    }
     Ok(())
 }
 
