@@ -190,3 +190,25 @@ fn a_text_for_people_says_what_a_client_learns() {
     ];
     folder.veilgate(&evaluate).refused(2, &["no column `none`"]);
 }
+
+#[test]
+fn a_model_of_texts_becomes_a_program_that_takes_texts() {
+    let folder = Folder::with_certificates();
+    let shipped = |name: &str| {
+        let path = root().join("examples/models/trained").join(name);
+        path.to_str().expect("text").to_owned()
+    };
+    let (model, rows) = (shipped("log-lines.onnx"), shipped("log-lines-train.csv"));
+    let compile = |column: &str| {
+        let given = ["model", "compile", &*model, "--calibration", &*rows];
+        let more = ["--text", column, "-o", "texts.json"];
+        folder.veilgate(&[&given[..], &more[..]].concat())
+    };
+    let said = compile("text").fine();
+    assert!(said.out.contains("2048 buckets"), "{}", said.out);
+    let program = std::fs::read(folder.path().join("texts.json")).expect("the program");
+    let program: Value = serde_json::from_slice(&program).expect("JSON");
+    assert_eq!(program["text"]["buckets"], 2048);
+    assert_eq!(program["columns"][0], "text");
+    compile("none").refused(2, &["no column `none`", "--text"]);
+}
