@@ -63,7 +63,7 @@ class Network:
         return self
 
     def onnx(self, labels):
-        """Gemm, Clip, Gemm: weights on their grids; the client of the model rounds the activations."""
+        """Gemm, Clip, Gemm, Softmax: weights on their grids; the client of the model rounds the activations."""
 
         def tensor(name, values):
             return numpy_helper.from_array(np.asarray(values, dtype=np.float32), name)
@@ -80,12 +80,13 @@ class Network:
             helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]),
             helper.make_node("Clip", ["h", "least", "most"], ["a"]),
             helper.make_node("Gemm", ["a", "w2", "b2"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
         ]
         graph = helper.make_graph(
             nodes,
             "network",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, self.first.shape[0]])],
-            [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, len(labels)])],
+            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(labels)])],
             constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)])

@@ -67,7 +67,6 @@ impl FheService {
             (["uploads", id], Method::PATCH) => self.append(request, tenant, id).await,
             (["uploads", id], Method::DELETE) => self.cancel_upload(tenant, id).await,
             (["uploads", id], _) => self.describe_upload(tenant, id),
-            (["jobs", ..], _) => Err(routes::unknown_job()),
             _ => Err(routes::unknown()),
         }
     }
