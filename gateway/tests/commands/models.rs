@@ -128,6 +128,34 @@ fn a_program_can_give_labels_alone() {
     check("onnx-logistic.onnx", &["--output", "labels"], 1);
 }
 
+/// A file that only numbers its labels: the program has their names, and its answers are the model's under the same names.
+#[test]
+fn labels_can_be_given_their_names() {
+    let folder = folder();
+    let named = |text: String| {
+        text.replace(",1\n", ",benign\n")
+            .replace(",0\n", ",malignant\n")
+    };
+    let rows = std::fs::read_to_string(folder.path().join("rows.csv")).expect("rows");
+    folder.write("rows.csv", named(rows));
+    compile(&folder, "xgboost-binary.json", &["--labels", "benign"])
+        .refused(2, &["--labels names 1", "the model has 2: 0, 1"]);
+    compile(
+        &folder,
+        "onnx-logistic.onnx",
+        &["--labels", "malignant,benign"],
+    )
+    .fine();
+    let report = evaluate(&folder, "onnx-logistic.onnx");
+    assert_eq!(report["mismatches"], 0, "{report}");
+    for of in ["clear", "quantised", "encrypted"] {
+        assert!(
+            report[of]["accuracy"].as_f64() > Some(0.9),
+            "{of}: {report}"
+        );
+    }
+}
+
 /// Three classes by a network of two hidden layers, and then the comparisons of its scores.
 #[test]
 fn labels_of_several_classes_are_compared_under_encryption() {

@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let adopted = files::adopt_names(&mut model, &table, args.label.as_deref())?;
     let rows = table.columns_with_gaps(&model.features, usize::MAX)?;
     rename_labels(&mut model, args)?;
-    let known = labels_of(&model);
+    let known = files::labels_of(&model);
     let labels = args.label.as_deref();
     let labels = labels
         .map(|name| files::truths(&table, name, &known, usize::MAX))
@@ -154,31 +154,16 @@ fn rename_labels(model: &mut Model, args: &Args) -> Result<(), Failure> {
     let Some(names) = &args.labels else {
         return Ok(());
     };
-    let known = labels_of(model);
-    if known.len() != names.len() {
-        return Err(Failure::wrong_input(format!(
-            "--labels names {}, and the model has {}: {}",
-            names.len(),
-            known.len(),
-            known.join(", ")
-        )));
+    let known = files::labels_of(model);
+    if files::rename_labels(model, names) {
+        return Ok(());
     }
-    match &mut model.output.decide {
-        models::Decide::None => {}
-        models::Decide::Threshold { below, above, .. } => {
-            (*below, *above) = (names[0].clone(), names[1].clone());
-        }
-        models::Decide::Greatest { labels } => labels.clone_from(names),
-    }
-    Ok(())
-}
-
-fn labels_of(model: &Model) -> Vec<String> {
-    match &model.output.decide {
-        models::Decide::None => vec![],
-        models::Decide::Threshold { below, above, .. } => vec![below.clone(), above.clone()],
-        models::Decide::Greatest { labels } => labels.clone(),
-    }
+    Err(Failure::wrong_input(format!(
+        "--labels names {}, and the model has {}: {}",
+        names.len(),
+        known.len(),
+        known.join(", ")
+    )))
 }
 
 fn options(args: &Args) -> Result<Options, Failure> {

@@ -170,6 +170,14 @@ fn by_model(
             public.name
         )));
     }
+    // The program may have been given other names for the same labels.
+    if !files::rename_labels(&mut model, &labels(public)?) {
+        return Err(Failure::wrong_input(format!(
+            "the model has {} labels, and `{}` another number: is it the one that was compiled?",
+            files::labels_of(&model).len(),
+            public.name
+        )));
+    }
     let rows = table.columns_with_gaps(&model.features, limit)?;
     let score = |row: &Vec<f64>| {
         let scores = model.scores(row);

@@ -13,10 +13,11 @@ pub(super) struct Pace {
     term_us: f64,
 }
 
-/// An x86-64 server core with AVX2; `kernels` built in release.
+/// An x86-64 server core with AVX-512, `kernels` built in release (benches/results/2026-11-26-linux-2-cores-fhe.md); with AVX2
+/// alone a lookup takes about twice as long.
 pub(super) const CPU: Pace = Pace {
-    backend: "cpu",
-    lookup_ms: 15.4,
+    backend: "cpu, AVX-512",
+    lookup_ms: 3.4,
     term_us: 0.4,
 };
 
