@@ -314,6 +314,11 @@ pub struct CacheConfig {
 pub struct FheConfig {
     pub keys_dir: PathBuf,
     pub programs_dir: PathBuf,
+    pub jobs_dir: PathBuf,
+    /// How long the result of a job stays.
+    pub job_ttl: Duration,
+    /// Disk for jobs.
+    pub job_store_bytes: u64,
     /// Memory for evaluation keys.
     pub key_cache_bytes: u64,
     /// Disk for evaluation keys.

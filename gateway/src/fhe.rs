@@ -4,12 +4,13 @@
 //! request → http (routes, limits, problems) → programs (what may be run)
 //!                                           → keys     (whose key, on disk and expanded)
 //!                                           → batch    (admission, gathering, the engine's threads) → reply
+//!                                           → jobs     (on disk, for batch to do behind everything else)
 //! ```
 //!
 //! Invariants: nothing is computed with before its size and parameter set were checked; a key is only ever used for
 //! the tenant that registered it; no arithmetic runs on a thread of the async runtime; every queue is bounded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,14 +19,17 @@ use kernels::{CpuBackend, KernelError};
 mod batch;
 mod desk;
 mod http;
+mod jobs;
 mod keys;
 mod problem;
 mod programs;
+mod scorer;
 mod service;
 mod tenant;
 
 pub use batch::{Busy, Evaluated, Refusal};
 pub use http::RouteDeadline;
+pub use jobs::JobError;
 pub use keys::{KeyStoreError, UploadError};
 pub use problem::Problem;
 pub use programs::ProgramsError;
@@ -39,6 +43,12 @@ const MAX_UPLOADS: usize = 4;
 pub struct FheOptions {
     pub keys_dir: PathBuf,
     pub programs_dir: PathBuf,
+    /// Where jobs and their results are.
+    pub jobs_dir: PathBuf,
+    /// How long a job's result stays.
+    pub job_ttl: Duration,
+    /// Disk for jobs; one tenant has half of it.
+    pub job_store_bytes: u64,
     /// Memory for expanded keys (90 MB each with bootstraps); at least one is always held.
     pub key_cache_bytes: u64,
     /// Disk for registered keys (30 MB each with bootstraps).
@@ -80,8 +90,12 @@ pub struct FheOptions {
 impl FheOptions {
     /// Sensible for one machine: the defaults of the configuration.
     pub fn new(keys_dir: impl Into<PathBuf>, programs_dir: impl Into<PathBuf>) -> Self {
+        let keys_dir = keys_dir.into();
         Self {
-            keys_dir: keys_dir.into(),
+            jobs_dir: jobs_beside(&keys_dir),
+            job_ttl: Duration::from_secs(24 * 3600),
+            job_store_bytes: 1 << 30,
+            keys_dir,
             programs_dir: programs_dir.into(),
             key_cache_bytes: 512 << 20,
             key_store_bytes: 4 << 30,
@@ -114,20 +128,23 @@ pub enum FheStartError {
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
     #[error(transparent)]
+    Jobs(#[from] JobError),
+    #[error(transparent)]
     Tenants(#[from] TenantsError),
     #[error("the FHE engine could not start: {0}")]
     Engine(#[from] KernelError),
-    #[error("a worker thread of the FHE engine could not be started: {0}")]
+    #[error("a thread of the FHE service could not be started: {0}")]
     Thread(std::io::Error),
 }
 
 /// Everything behind `/fhe/v1/`. Shared by all connections.
 pub struct FheService {
-    programs: programs::Programs,
+    programs: Arc<programs::Programs>,
     keys: Arc<keys::KeyStore>,
-    /// Sums alone take microseconds: they never wait behind bootstraps.
-    linear: batch::Batcher,
-    bootstrap: batch::Batcher,
+    jobs: Arc<jobs::Jobs>,
+    /// Before the engines, which its threads wait for.
+    _feeders: jobs::Feeders,
+    scorer: Arc<scorer::Scorer>,
     tenants: tenant::Tenants,
     uploads: tokio::sync::Semaphore,
     /// After the engines, so that what was used last is known when it writes.
@@ -136,7 +153,7 @@ pub struct FheService {
 }
 
 /// Loads every program of the directory and lets go of it: what `veilgate check` asks.
-pub fn check_programs(dir: &std::path::Path, memory_bytes: u64) -> Result<(), ProgramsError> {
+pub fn check_programs(dir: &Path, memory_bytes: u64) -> Result<(), ProgramsError> {
     programs::Programs::load(dir, memory_bytes).map(drop)
 }
 
@@ -149,11 +166,31 @@ fn open_tenants(options: &FheOptions) -> Result<tenant::Tenants, TenantsError> {
     tenant::Tenants::open(options.anonymous, options.tenant_defaults, &options.tenants)
 }
 
+/// `jobs` in the folder that the folder of the keys is in.
+fn jobs_beside(keys_dir: &Path) -> PathBuf {
+    keys_dir.parent().unwrap_or(Path::new("")).join("jobs")
+}
+
+fn seconds_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn job_options(options: &FheOptions) -> jobs::JobOptions {
+    jobs::JobOptions {
+        dir: options.jobs_dir.clone(),
+        ttl: options.job_ttl,
+        limits: jobs::Limits {
+            jobs: jobs::MAX_JOBS,
+            bytes: options.job_store_bytes,
+            tenant_jobs: jobs::MAX_TENANT_JOBS,
+            tenant_bytes: options.job_store_bytes / 2,
+        },
+        clock: Arc::new(seconds_since_1970),
+    }
+}
+
 fn key_store_options(options: &FheOptions) -> keys::KeyStoreOptions {
-    let seconds_since_1970 = || {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs())
-    };
     keys::KeyStoreOptions {
         dir: options.keys_dir.clone(),
         max_bytes: options.key_store_bytes,
@@ -172,6 +209,7 @@ impl FheService {
     pub fn open(options: &FheOptions) -> Result<Self, FheStartError> {
         let programs =
             programs::Programs::load(&options.programs_dir, options.program_memory_bytes)?;
+        let programs = Arc::new(programs);
         let keys = Arc::new(keys::KeyStore::open(key_store_options(options))?);
         let tenants = open_tenants(options)?;
         // One thread: what is expanded ahead of need never takes the cores from what is needed.
@@ -182,9 +220,18 @@ impl FheService {
         let keeper = keys::Keeper::start(keys.clone(), warm).map_err(FheStartError::Thread)?;
         let limits = batch::Limits::of(options);
         let start = |name| batch::Batcher::start(name, options.threads, keys.clone(), limits);
-        Ok(Self {
+        let scorer = Arc::new(scorer::Scorer {
             linear: start("linear")?,
             bootstrap: start("bootstrap")?,
+            programs: programs.clone(),
+            keys: keys.clone(),
+        });
+        let jobs = Arc::new(jobs::Jobs::open(job_options(options))?);
+        let feeders = jobs::Feeders::start(jobs.clone(), scorer.clone());
+        Ok(Self {
+            _feeders: feeders.map_err(FheStartError::Thread)?,
+            jobs,
+            scorer,
             programs,
             keys,
             tenants,

@@ -219,6 +219,9 @@ pub(super) struct RawCache {
 pub(super) struct RawFhe {
     pub keys_dir: String,
     pub programs_dir: String,
+    pub jobs_dir: Option<String>,
+    pub job_ttl: Option<Spanned<Span>>,
+    pub job_store_bytes: Option<Spanned<Size>>,
     pub key_cache_bytes: Option<Size>,
     pub key_store_bytes: Option<Size>,
     pub program_memory_bytes: Option<Size>,

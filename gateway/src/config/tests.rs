@@ -359,6 +359,8 @@ fn tenants_of_encrypted_scoring_have_quotas_and_tokens_that_are_never_shown() {
     assert!(config.anonymous && config.prewarm && config.tenants.is_empty());
     assert_eq!(config.key_ttl, None);
     assert_eq!(config.rotation_grace.as_secs(), 86_400);
+    assert_eq!(config.job_ttl.as_secs(), 86_400);
+    assert_eq!(config.jobs_dir, Path::new("/etc/veilgate/jobs"));
     let hash = format!("token_hash = \"blake3:{}\"\n", "0a".repeat(32));
     let config = parse_ok(&fhe(&format!(
         "key_ttl = \"30d\"\nrotation_grace = \"1h\"\nmax_keys = 8\npriority = 3\n\
@@ -405,6 +407,7 @@ fn tenants_of_encrypted_scoring_have_quotas_and_tokens_that_are_never_shown() {
         ),
         ("key_ttl = \"1s\"".to_owned(), "60 s and 10 years"),
         ("rotation_grace = \"400d\"".to_owned(), "0 and a year"),
+        ("job_ttl = \"1s\"".to_owned(), "60 s and a year"),
     ] {
         let Err(error) = read(&text) else {
             panic!("{text} is taken")

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,8 @@ use super::{FheOptions, FheStartError, Problem, Tenant};
 mod nice;
 pub(super) mod schedule;
 
-use schedule::{BOOTSTRAP_COST, Scheduler, Terms};
+pub(super) use schedule::Class;
+use schedule::{BOOTSTRAP_COST, Fit, Scheduler, Terms};
 pub use schedule::{Busy, Refusal};
 
 /// Of every request, whatever it computes: its masks are expanded and its reply is packed, which is like ten terms.
@@ -82,6 +84,7 @@ pub(super) struct Ask {
     /// Of the request's bytes.
     pub digest: Digest,
     pub tenant: Tenant,
+    pub class: Class,
     /// Of the tenant, 0 to 9.
     pub priority: u8,
     /// 0 to 7, the most urgent first.
@@ -90,6 +93,21 @@ pub(super) struct Ask {
     pub deadline: Option<Instant>,
     pub key: KeyId,
     pub set: ParamSet,
+    pub given_up: GivenUp,
+}
+
+/// Said by who asked and wants no answer any more, though it still waits for one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GivenUp(Arc<AtomicBool>);
+
+impl GivenUp {
+    pub fn give_up(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Ask {
@@ -102,6 +120,7 @@ impl Ask {
         let rows = self.request.rows();
         Terms {
             tenant: self.tenant.clone(),
+            class: self.class,
             priority: self.priority,
             urgency: self.urgency,
             cost: cost(self.program.program(), rows),
@@ -121,6 +140,12 @@ struct Waiting {
     ask: Ask,
     since: Instant,
     answer: oneshot::Sender<Result<Evaluated, Problem>>,
+}
+
+impl Waiting {
+    fn is_gone(&self) -> bool {
+        self.answer.is_closed() || self.ask.given_up.is_given_up()
+    }
 }
 
 struct Queue {
@@ -148,16 +173,20 @@ impl Shared {
 pub(super) struct Batcher(Arc<Shared>);
 
 impl Drop for Batcher {
-    /// The thread ends after the batch it is at; those still waiting are told that nobody will answer.
     fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Batcher {
+    /// The thread ends after the batch it is at; those still waiting are told that nobody will answer.
+    pub fn close(&self) {
         let mut queue = self.0.queue.lock();
         queue.closed = true;
         queue.scheduler.clear();
         self.0.changed.notify_all();
     }
-}
 
-impl Batcher {
     /// `threads` as the backend takes them. They are started by the engine's own thread, and so run as low as it does.
     pub fn start(
         name: &'static str,
@@ -300,7 +329,7 @@ impl Worker {
         let budget = self.keys.cache_budget();
         let (mut ciphertexts, mut key_bytes) = (0, 0);
         let mut keys = HashSet::new();
-        let fits = |next: &Waiting, len: usize| {
+        let fits = |next: &mut Waiting, _, len: usize| {
             let more = next.ask.ciphertexts();
             let params = next.ask.program.params();
             let more_bytes = match keys.contains(&(next.ask.key, params)) {
@@ -310,15 +339,17 @@ impl Worker {
             let fits = len < limits.batch_size
                 && ciphertexts + more <= MAX_CIPHERTEXTS
                 && key_bytes + more_bytes <= budget;
-            if fits || len == 0 {
-                keys.insert((next.ask.key, params));
-                (ciphertexts, key_bytes) = (ciphertexts + more, key_bytes + more_bytes);
+            if !fits && len > 0 {
+                return Fit::No;
             }
-            fits
+            keys.insert((next.ask.key, params));
+            (ciphertexts, key_bytes) = (ciphertexts + more, key_bytes + more_bytes);
+            Fit::Whole
         };
-        let is_gone = |one: &Waiting| one.answer.is_closed();
         let now = Instant::now();
-        let taken = queue.scheduler.take(now, limits.batch_time, is_gone, fits);
+        let taken = queue
+            .scheduler
+            .take(now, limits.batch_time, Waiting::is_gone, fits);
         let dropped = [("late", taken.late.len()), ("gone", taken.gone)];
         for (reason, count) in dropped {
             metrics::counter!("gateway_fhe_dropped_total", "engine" => self.shared.name, "reason" => reason)
@@ -332,7 +363,7 @@ impl Worker {
 
     fn evaluate(&self, batch: Vec<Waiting>, gathering: Instant, began: Instant) {
         let mut ready = Vec::new();
-        for one in batch.into_iter().filter(|one| !one.answer.is_closed()) {
+        for one in batch.into_iter().filter(|one| !one.is_gone()) {
             match self.keys.expanded(
                 self.engine.backend(),
                 &one.ask.tenant,

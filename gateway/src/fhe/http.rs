@@ -11,13 +11,15 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::{FheService, Problem, Tenant};
 
 mod evaluate;
+mod jobs;
 mod keys;
 mod openapi;
 mod preferences;
 pub(super) mod programs;
-mod routes;
+pub(super) mod routes;
 mod uploads;
 
+pub(super) use evaluate::server_timing;
 pub use preferences::RouteDeadline;
 
 const PREFIX: &str = "/fhe/v1/";
@@ -67,6 +69,9 @@ impl FheService {
             (["uploads", id], Method::PATCH) => self.append(request, tenant, id).await,
             (["uploads", id], Method::DELETE) => self.cancel_upload(tenant, id).await,
             (["uploads", id], _) => self.describe_upload(tenant, id),
+            (["jobs", id], Method::DELETE) => self.forget_job(tenant, id).await,
+            (["jobs", id], _) => self.describe_job(tenant, id),
+            (["jobs", id, "result"], _) => self.job_result(tenant, id).await,
             _ => Err(routes::unknown()),
         }
     }

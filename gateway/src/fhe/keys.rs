@@ -24,6 +24,7 @@ mod keeper;
 mod meta;
 mod uploads;
 
+pub(super) use disk::{make_dir, remove_if_there, sync_dir};
 pub use error::{KeyStoreError, UploadError};
 pub(super) use keeper::Keeper;
 pub(super) use meta::{Lifetimes, Meta, Wishes};

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use fhe::FheError;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
+use super::http::routes::unknown_job;
+use super::jobs::JobError;
 use super::keys::{KeyStoreError, UploadError};
 use super::{Busy, Refusal};
 
@@ -101,7 +103,8 @@ impl Problem {
         )
     }
 
-    pub(super) fn into_response(self) -> Response<Bytes> {
+    /// As the client reads it (RFC 9457).
+    pub(super) fn document(&self) -> serde_json::Value {
         let title = self.status.canonical_reason().unwrap_or("error");
         // RFC 9457 types of others keep their names.
         let kind = match self.name.contains(':') {
@@ -114,10 +117,14 @@ impl Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
-        for (name, value) in self.members {
-            body[name] = value.into();
+        for (name, value) in &self.members {
+            body[*name] = (*value).into();
         }
-        let mut response = Response::new(Bytes::from(body.to_string()));
+        body
+    }
+
+    pub(super) fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.document().to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(
@@ -259,6 +266,37 @@ impl From<UploadError> for Problem {
         }
     }
 }
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        let new =
+            |status, name, advice: &str| Self::new(status, name, format!("{error}; {advice}"));
+        let fetch = "fetch results and remove them with DELETE /fhe/v1/jobs/{id}, or wait until they expire";
+        match error {
+            JobError::Unknown => unknown_job(),
+            JobError::TooMany { .. } => Self {
+                retry_after_s: Some(JOBS_RETRY_S),
+                ..new(StatusCode::TOO_MANY_REQUESTS, "too-many-jobs", fetch)
+            },
+            JobError::TooMuch { .. } => Self {
+                retry_after_s: Some(JOBS_RETRY_S),
+                ..new(StatusCode::TOO_MANY_REQUESTS, "too-many-job-bytes", fetch)
+            },
+            JobError::Full => new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "job-store-full",
+                "send the request without Prefer: respond-async, or try again later",
+            ),
+            JobError::Io { .. } | JobError::Entropy(_) => {
+                tracing::error!(%error, "FHE job store");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// Jobs of this tenant must end or be deleted first.
+const JOBS_RETRY_S: u64 = 30;
 
 const MISMATCHING_OFFSET: &str =
     "https://iana.org/assignments/http-problem-types#mismatching-upload-offset";

@@ -17,6 +17,9 @@ impl From<&FheConfig> for FheOptions {
         Self {
             keys_dir: config.keys_dir.clone(),
             programs_dir: config.programs_dir.clone(),
+            jobs_dir: config.jobs_dir.clone(),
+            job_ttl: config.job_ttl,
+            job_store_bytes: config.job_store_bytes,
             key_cache_bytes: config.key_cache_bytes,
             key_store_bytes: config.key_store_bytes,
             program_memory_bytes: config.program_memory_bytes,

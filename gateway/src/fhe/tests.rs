@@ -8,6 +8,7 @@ use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 
+mod jobs;
 mod lifecycle;
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models");

@@ -1,7 +1,8 @@
-//! `[[fhe.tenant]]` and what [fhe] says of keys: names, tokens by their hashes, quotas, lifetimes.
+//! `[[fhe.tenant]]` and what [fhe] says of keys and jobs: names, tokens by their hashes, quotas, lifetimes, folders.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -22,6 +23,9 @@ const DEFAULT_PRIORITY: u64 = 5;
 const KEY_TTL: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(10 * 365 * 86_400);
 const ROTATION_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
+/// A result that went sooner would go before it was fetched.
+const JOB_TTL: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(365 * 86_400);
 const HASH_PREFIX: &str = "blake3:";
 const MAX_NAME_BYTES: usize = 64;
 
@@ -133,6 +137,24 @@ pub(super) fn rotation_grace(raw: &RawFhe, fields: &mut Fields<'_>) -> Duration 
     match &raw.rotation_grace {
         None => Duration::from_secs(24 * 3600),
         Some(given) => within(given, ROTATION_GRACE, "0 and a year", fields),
+    }
+}
+
+pub(super) fn job_ttl(raw: &RawFhe, fields: &mut Fields<'_>) -> Duration {
+    match &raw.job_ttl {
+        None => Duration::from_secs(24 * 3600),
+        Some(given) => within(given, JOB_TTL, "60 s and a year", fields),
+    }
+}
+
+/// `jobs` beside the folder of the keys, unless it is said.
+pub(super) fn jobs_dir(raw: &RawFhe, fields: &mut Fields<'_>) -> PathBuf {
+    match &raw.jobs_dir {
+        Some(dir) => fields.path(dir),
+        None => {
+            let keys_dir = fields.path(&raw.keys_dir);
+            keys_dir.parent().unwrap_or(&keys_dir).join("jobs")
+        }
     }
 }
 

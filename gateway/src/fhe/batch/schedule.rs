@@ -2,10 +2,13 @@
 //!
 //! Tenants share the engine by cost: each has a clock that runs by what was computed for it, divided by its weight, and
 //! the one whose clock is furthest behind is next. Whoever was idle starts at the present, so that nobody saves up. One
-//! tenant's ten thousand rows hold up another's one row by a single batch.
+//! tenant's ten thousand rows hold up another's one row by a single batch: a request that is longer than a batch is taken
+//! in parts, and what is left of it keeps its place at the head of its tenant's line. What nobody waits for has a class of
+//! its own, whose turn comes when the other's queue is empty.
 //!
-//! Invariants: everything that was admitted is taken once, or given back as dropped once; requests and bytes never
-//! exceed their limits; within a tenant more urgent ones go first, and equally urgent ones in their order.
+//! Invariants: everything that was admitted is taken once (in one piece or in parts that follow one another), or given
+//! back as dropped once; requests and bytes never exceed their limits; within a tenant more urgent ones go first, and
+//! equally urgent ones in their order; nothing behind is taken while anything waits before it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -34,10 +37,21 @@ pub(in crate::fhe) struct Limits {
     pub max_wait: Duration,
 }
 
+/// Whether somebody waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::fhe) enum Class {
+    /// A client does.
+    Awaited,
+    /// It is fetched later: computed while nobody else's waits. Who submits these keeps them few, so that no limit of the
+    /// queue turns them away.
+    Behind,
+}
+
 /// What the decisions need to know of a request.
 #[derive(Clone, Debug)]
 pub(in crate::fhe) struct Terms {
     pub tenant: Tenant,
+    pub class: Class,
     /// Of the tenant, 0 to 9.
     pub priority: u8,
     /// RFC 9218: 0 is the most urgent, 7 the least.
@@ -81,6 +95,32 @@ struct Line<T> {
     waiting: BTreeMap<(u8, u64), Waiting<T>>,
 }
 
+type Name = (Class, Tenant);
+
+/// One of something for each class.
+#[derive(Clone, Copy, Debug, Default)]
+struct PerClass<V> {
+    awaited: V,
+    behind: V,
+}
+
+impl<V> PerClass<V> {
+    fn of(&mut self, class: Class) -> &mut V {
+        match class {
+            Class::Awaited => &mut self.awaited,
+            Class::Behind => &mut self.behind,
+        }
+    }
+}
+
+/// Whether a request has room in a batch.
+pub(in crate::fhe) enum Fit<T> {
+    Whole,
+    /// A piece of its front, and what the piece costs; the rest stays where it is.
+    Part(T, u64),
+    No,
+}
+
 /// What is taken from the queue at once.
 pub(in crate::fhe) struct Taken<T> {
     pub batch: Vec<T>,
@@ -93,12 +133,12 @@ pub(in crate::fhe) struct Taken<T> {
 
 pub(in crate::fhe) struct Scheduler<T> {
     limits: Limits,
-    lines: HashMap<Tenant, Line<T>>,
+    lines: HashMap<Name, Line<T>>,
     /// Clock of the tenant that was served last.
-    present: u128,
+    present: PerClass<u128>,
     arrivals: u64,
-    requests: usize,
-    bytes: usize,
+    requests: PerClass<usize>,
+    bytes: PerClass<usize>,
     unit_ns: f64,
     /// Cost of what is being computed, and since when.
     running: Option<(Instant, u64)>,
@@ -109,28 +149,32 @@ impl<T> Scheduler<T> {
         Self {
             limits,
             lines: HashMap::new(),
-            present: 0,
+            present: PerClass::default(),
             arrivals: 0,
-            requests: 0,
-            bytes: 0,
+            requests: PerClass::default(),
+            bytes: PerClass::default(),
             unit_ns: FIRST_UNIT_NS,
             running: None,
         }
     }
 
     pub fn len(&self) -> usize {
-        self.requests
+        self.requests.awaited + self.requests.behind
     }
 
     /// Takes a request in, or gives it back with the reason.
     pub fn admit(&mut self, now: Instant, terms: Terms, item: T) -> Result<(), (T, Busy)> {
-        if let Err(busy) = self.decide(now, &terms) {
+        if terms.class == Class::Awaited
+            && let Err(busy) = self.decide(now, &terms)
+        {
             return Err((item, busy));
         }
         let pace = 1 << (MAX_PRIORITY - terms.priority.min(MAX_PRIORITY));
-        let present = self.present;
-        let line = self.lines.entry(terms.tenant.clone()).or_insert(Line {
-            clock: present,
+        let class = terms.class;
+        let clock = *self.present.of(class);
+        let name = (class, terms.tenant.clone());
+        let line = self.lines.entry(name).or_insert(Line {
+            clock,
             pace,
             cost: 0,
             bytes: 0,
@@ -139,8 +183,8 @@ impl<T> Scheduler<T> {
         line.pace = pace;
         line.cost += terms.cost;
         line.bytes += terms.bytes;
-        self.requests += 1;
-        self.bytes += terms.bytes;
+        *self.requests.of(class) += 1;
+        *self.bytes.of(class) += terms.bytes;
         self.arrivals += 1;
         line.waiting
             .insert((terms.urgency, self.arrivals), Waiting { terms, item });
@@ -149,7 +193,7 @@ impl<T> Scheduler<T> {
 
     fn decide(&self, now: Instant, terms: &Terms) -> Result<(), Busy> {
         let wait = self.wait_of(now, terms);
-        let own = self.lines.get(&terms.tenant);
+        let own = self.line(terms);
         let (own_len, own_bytes) = own.map_or((0, 0), |line| (line.waiting.len(), line.bytes));
         let busy = |refusal| {
             Err(Busy {
@@ -165,8 +209,8 @@ impl<T> Scheduler<T> {
         {
             return busy(Refusal::TenantFull);
         }
-        if self.requests >= self.limits.requests
-            || self.bytes + terms.bytes > self.limits.bytes.max(terms.bytes)
+        if self.requests.awaited >= self.limits.requests
+            || self.bytes.awaited + terms.bytes > self.limits.bytes.max(terms.bytes)
         {
             return busy(Refusal::Full);
         }
@@ -186,20 +230,25 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Until a request of these terms would begin: what runs, what its tenant has before it, and what the others get
+    fn line(&self, terms: &Terms) -> Option<&Line<T>> {
+        self.lines.get(&(terms.class, terms.tenant.clone()))
+    }
+
+    /// Until a request of these terms, that is awaited, would begin: what runs, what its tenant has before it, and what the others get
     /// meanwhile by their shares.
     fn wait_of(&self, now: Instant, terms: &Terms) -> Duration {
         let pace = 1u128 << (MAX_PRIORITY - terms.priority.min(MAX_PRIORITY));
-        let own = self.lines.get(&terms.tenant);
+        let own = self.line(terms);
         let before: u64 = own.map_or(0, |line| {
             let ahead = line.waiting.range(..(terms.urgency + 1, 0));
             ahead.map(|(_, one)| one.terms.cost).sum()
         });
-        let begins = own.map_or(self.present, |line| line.clock) + u128::from(before) * pace;
+        let begins =
+            own.map_or(self.present.awaited, |line| line.clock) + u128::from(before) * pace;
         let others: u64 = self
             .lines
             .iter()
-            .filter(|(tenant, _)| **tenant != terms.tenant)
+            .filter(|((class, tenant), _)| *class == terms.class && *tenant != terms.tenant)
             .map(|(_, line)| {
                 let share = begins.saturating_sub(line.clock) / line.pace;
                 line.cost.min(u64::try_from(share).unwrap_or(u64::MAX))
@@ -221,14 +270,15 @@ impl<T> Scheduler<T> {
         ((time.as_nanos() as f64 / self.unit_ns) as u64).max(1)
     }
 
-    /// The next batch: at least one request if any is left, and more while they fit and stay within the time that a
-    /// batch is to take. `None` from `fits` is who has gone.
+    /// The next batch: at least one request (or a part of one) if any is left, and more of the same class while they fit
+    /// and stay within the time that a batch is to take. `fits` is asked of each with the cost that is left of that time and
+    /// how many are in the batch; the first is never refused.
     pub fn take(
         &mut self,
         now: Instant,
         batch_time: Duration,
         is_gone: impl Fn(&T) -> bool,
-        mut fits: impl FnMut(&T, usize) -> bool,
+        mut fits: impl FnMut(&mut T, u64, usize) -> Fit<T>,
     ) -> Taken<T> {
         let budget = self.cost_in(batch_time);
         let mut taken = Taken {
@@ -237,32 +287,48 @@ impl<T> Scheduler<T> {
             late: Vec::new(),
             gone: 0,
         };
-        while let Some((tenant, at)) = self.next() {
-            let one = &self.lines[&tenant].waiting[&at];
-            let free = if is_gone(&one.item) {
-                true
-            } else {
-                one.terms.deadline.is_some_and(|deadline| deadline <= now)
-            };
-            if !free {
-                let within = taken.cost.saturating_add(one.terms.cost) <= budget;
-                if !taken.batch.is_empty() && !within {
-                    break;
-                }
-                if !fits(&one.item, taken.batch.len()) && !taken.batch.is_empty() {
-                    break;
-                }
-            }
-            let Some(one) = self.remove(&tenant, at, !free) else {
+        let mut class = None;
+        while let Some((name, at)) = self.next() {
+            let line = self.lines.get_mut(&name);
+            let Some(one) = line.and_then(|line| line.waiting.get_mut(&at)) else {
                 break;
             };
-            match (free, is_gone(&one.item)) {
-                (true, true) => taken.gone += 1,
-                (true, false) => taken.late.push(one.item),
-                (false, _) => {
-                    taken.cost += one.terms.cost;
+            if is_gone(&one.item) {
+                taken.gone += usize::from(self.remove(&name, at).is_some());
+                continue;
+            }
+            if one.terms.deadline.is_some_and(|deadline| deadline <= now) {
+                let late = self.remove(&name, at).map(|one| one.item);
+                taken.late.extend(late);
+                continue;
+            }
+            if *class.get_or_insert(name.0) != name.0 {
+                break;
+            }
+            let is_first = taken.batch.is_empty();
+            let left = budget.saturating_sub(taken.cost);
+            let cost = one.terms.cost;
+            match fits(&mut one.item, left, taken.batch.len()) {
+                Fit::Part(piece, cost) => {
+                    let cost = cost.min(one.terms.cost);
+                    one.terms.cost -= cost;
+                    self.charge(&name, cost);
+                    if let Some(line) = self.lines.get_mut(&name) {
+                        line.cost -= cost;
+                    }
+                    taken.cost += cost;
+                    taken.batch.push(piece);
+                    break;
+                }
+                Fit::Whole if is_first || cost <= left => {
+                    self.charge(&name, cost);
+                    let Some(one) = self.remove(&name, at) else {
+                        break;
+                    };
+                    taken.cost += cost;
                     taken.batch.push(one.item);
                 }
+                Fit::Whole | Fit::No => break,
             }
         }
         if !taken.batch.is_empty() {
@@ -272,33 +338,40 @@ impl<T> Scheduler<T> {
     }
 
     /// The first of the tenant whose clock is furthest behind; of several, the one whose first arrived before.
-    fn next(&self) -> Option<(Tenant, (u8, u64))> {
+    fn next(&self) -> Option<(Name, (u8, u64))> {
         self.lines
             .iter()
-            .filter_map(|(tenant, line)| {
+            .filter_map(|(name, line)| {
                 let at = *line.waiting.keys().next()?;
-                Some((line.clock, at.1, tenant, at))
+                Some((name.0, line.clock, at.1, name, at))
             })
-            .min_by_key(|&(clock, arrival, ..)| (clock, arrival))
-            .map(|(_, _, tenant, at)| (tenant.clone(), at))
+            .min_by_key(|&(class, clock, arrival, ..)| (class, clock, arrival))
+            .map(|(.., name, at)| (name.clone(), at))
     }
 
-    fn remove(&mut self, tenant: &Tenant, at: (u8, u64), is_charged: bool) -> Option<Waiting<T>> {
-        let line = self.lines.get_mut(tenant)?;
+    /// So much of what waits in this line is computed now.
+    fn charge(&mut self, name: &Name, cost: u64) {
+        let Some(line) = self.lines.get_mut(name) else {
+            return;
+        };
+        let present = self.present.of(name.0);
+        *present = line.clock.max(*present);
+        line.clock += u128::from(cost) * line.pace;
+    }
+
+    fn remove(&mut self, name: &Name, at: (u8, u64)) -> Option<Waiting<T>> {
+        let line = self.lines.get_mut(name)?;
         let one = line.waiting.remove(&at)?;
         line.cost -= one.terms.cost;
         line.bytes -= one.terms.bytes;
-        self.requests -= 1;
-        self.bytes -= one.terms.bytes;
-        if is_charged {
-            self.present = self.present.max(line.clock);
-            line.clock += u128::from(one.terms.cost) * line.pace;
-        }
+        *self.requests.of(name.0) -= 1;
+        *self.bytes.of(name.0) -= one.terms.bytes;
         // A tenant whose clock is ahead is remembered until the others have caught up: leaving and coming back is no
         // way past them.
-        let present = self.present;
-        self.lines
-            .retain(|_, line| !line.waiting.is_empty() || line.clock > present);
+        let present = &mut self.present;
+        self.lines.retain(|(class, _), line| {
+            !line.waiting.is_empty() || line.clock > *present.of(*class)
+        });
         Some(one)
     }
 
@@ -309,17 +382,19 @@ impl<T> Scheduler<T> {
         };
         let measured = took.as_nanos() as f64 / cost.max(1) as f64;
         self.unit_ns += SMOOTHING * (measured - self.unit_ns);
-        if self.requests == 0 {
+        if self.len() == 0 {
             // Nobody is there to be fair to.
             self.lines.clear();
-            self.present = 0;
+            self.present = PerClass::default();
         }
     }
 
     /// Everything that waits, when nobody will compute it.
     pub fn clear(&mut self) {
         self.lines.clear();
-        (self.requests, self.bytes, self.present) = (0, 0, 0);
+        self.requests = PerClass::default();
+        self.bytes = PerClass::default();
+        self.present = PerClass::default();
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/fhe/v1/programs/{name}/evaluate`: that a request, a program and a key belong together; then the engine.
+//! `/fhe/v1/programs/{name}/evaluate`: reads a request and what it prefers, and answers with the scores, or with a job.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,15 +6,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use edge_types::Digest;
+use fhe::Thing;
 use fhe::wire::MAX_REQUEST_BYTES;
-use fhe::{FheError, Thing};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
-use kernels::MAX_CIPHERTEXTS;
 
-use super::preferences::{Preferences, RouteDeadline};
-use super::{Answer, PREFIX, blocking, collect, refuse_declared};
-use crate::fhe::batch::{Ask, Batcher, Evaluated};
+use super::preferences::{Preferences, RouteDeadline, When};
+use super::{Answer, blocking, collect, refuse_declared};
+use crate::fhe::batch::{Ask, Evaluated};
 use crate::fhe::programs::Entry;
 use crate::fhe::{FheService, Problem, Tenant};
 
@@ -39,25 +38,31 @@ impl FheService {
         let deadline = preferences.deadline(Instant::now(), route);
         let bytes = collect(request.into_body(), Thing::Request, limit).await?;
         let small = bytes.len() <= INLINE_BYTES;
-        let parse = move || Ok((fhe::Request::from_bytes(&bytes)?, Digest::of(&bytes)));
+        let of_parser = bytes.clone();
+        let parse = move || {
+            let request = fhe::Request::from_bytes(&of_parser)?;
+            Ok((request, Digest::of(&of_parser)))
+        };
         let (request, digest) = if small {
             parse()?
         } else {
             blocking(parse).await?
         };
-        // Rows are for the version that they were encrypted for, as long as it is installed.
         let name = newest.compiled.program().name();
-        let entry = self.programs.of_digest(name, request.program);
-        let entry = &*entry.unwrap_or(newest);
+        let entry = self.scorer.entry(name, &request).unwrap_or(newest);
         let ask = Ask {
             urgency: preferences.urgency,
-            deadline,
-            ..self.check(request, digest, tenant, entry)?
+            ..self.scorer.check(request, digest, tenant, &entry)?
         };
-        let receiver = self.engine_of(entry).submit(ask)?;
+        match preferences.answer {
+            When::Later => return self.begin_job(ask, bytes).await,
+            When::Now => drop(bytes),
+        }
+        let receiver = self.scorer.submit(Ask { deadline, ..ask })?;
         // The sender goes away only when the gateway stops.
         let evaluated = receiver.await.map_err(|_| Problem::busy(1))??;
-        let mut response = evaluated_response(evaluated);
+        let timing = server_timing(&evaluated);
+        let mut response = reply_response(evaluated.reply, &timing);
         if let Some(wait) = preferences.wait
             && let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs()))
         {
@@ -65,94 +70,13 @@ impl FheService {
         }
         Ok(response)
     }
-
-    fn engine_of(&self, entry: &Entry) -> &Batcher {
-        if entry.compiled.program().is_linear() {
-            &self.linear
-        } else {
-            &self.bootstrap
-        }
-    }
-
-    /// That the request, the program and the key belong together: all of it before any arithmetic.
-    fn check(
-        &self,
-        request: fhe::Request,
-        digest: Digest,
-        tenant: &Tenant,
-        entry: &Entry,
-    ) -> Result<Ask, Problem> {
-        let program = entry.compiled.program();
-        if request.program != program.digest() {
-            let detail = format!(
-                "the rows were encrypted for another program, or another version of it; fetch {PREFIX}programs/{} again",
-                program.name()
-            );
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "program-changed",
-                detail,
-            ));
-        }
-        let info = self
-            .keys
-            .info(tenant, request.key)
-            .ok_or_else(Problem::unknown_key)?;
-        let wrong_set = |expected, got| {
-            Problem::from(FheError::WrongParams {
-                thing: Thing::Request,
-                expected,
-                got,
-            })
-        };
-        if request.params != info.set {
-            return Err(wrong_set(info.set, request.params));
-        }
-        if !info.set.serves(program.params()) {
-            return Err(wrong_set(program.params(), info.set));
-        }
-        if request.values_per_row() != program.input_count() {
-            let detail = format!(
-                "{} values a row, and the program takes {}",
-                request.values_per_row(),
-                program.input_count()
-            );
-            return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "wrong-shape",
-                detail,
-            ));
-        }
-        let most = MAX_CIPHERTEXTS / entry.compiled.ciphertexts_per_row().max(1);
-        if request.rows() > most.max(1) {
-            let detail = format!(
-                "{} rows at once; this program takes {most}: send several requests",
-                request.rows()
-            );
-            return Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-many-rows",
-                detail,
-            ));
-        }
-        Ok(Ask {
-            program: entry.compiled.clone(),
-            key: request.key,
-            set: info.set,
-            tenant: tenant.clone(),
-            priority: tenant.settings().priority,
-            urgency: 0,
-            deadline: None,
-            digest,
-            request,
-        })
-    }
 }
 
-fn evaluated_response(evaluated: Evaluated) -> Response<Bytes> {
+/// Where the time of an evaluation went.
+pub(in crate::fhe) fn server_timing(evaluated: &Evaluated) -> String {
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
     let timings = &evaluated.timings;
-    let timing = format!(
+    format!(
         "queue;dur={:.3}, batch;dur={:.3};desc=\"{} requests\", linear;dur={:.3}, keyswitch;dur={:.3}, bootstrap;dur={:.3}",
         ms(evaluated.queued),
         ms(evaluated.gathered),
@@ -160,8 +84,11 @@ fn evaluated_response(evaluated: Evaluated) -> Response<Bytes> {
         ms(timings.linear),
         ms(timings.keyswitch),
         ms(timings.bootstrap),
-    );
-    let mut response = Response::new(evaluated.reply);
+    )
+}
+
+pub(super) fn reply_response(reply: Bytes, timing: &str) -> Response<Bytes> {
+    let mut response = Response::new(reply);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

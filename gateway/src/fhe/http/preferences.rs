@@ -18,6 +18,15 @@ pub struct RouteDeadline(pub Instant);
 pub(super) struct Preferences {
     pub urgency: u8,
     pub wait: Option<Duration>,
+    pub answer: When,
+}
+
+/// When the client wants its answer (RFC 7240, section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    Now,
+    /// `respond-async`: it comes for it later.
+    Later,
 }
 
 impl Preferences {
@@ -33,7 +42,13 @@ impl Preferences {
             let is_wait = name.trim_end().eq_ignore_ascii_case("wait");
             is_wait.then(|| value.trim().trim_matches('"').parse::<u64>())
         });
+        let is_async = |item: &str| item.eq_ignore_ascii_case("respond-async");
+        let answer = match items(headers, "prefer").any(is_async) {
+            true => When::Later,
+            false => When::Now,
+        };
         Self {
+            answer,
             urgency: urgency.unwrap_or(DEFAULT_URGENCY),
             wait: wait
                 .and_then(Result::ok)
@@ -74,11 +89,24 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         let wait = wait.map(Duration::from_secs);
-        assert_eq!(
-            Preferences::of(&headers),
-            Preferences { urgency, wait },
-            "{fields:?}"
-        );
+        let read = Preferences::of(&headers);
+        assert_eq!((read.urgency, read.wait), (urgency, wait), "{fields:?}");
+    }
+
+    #[test]
+    fn an_answer_later_is_asked_for_by_its_name_alone() {
+        for (text, answer) in [
+            ("respond-async", When::Later),
+            ("wait=5, Respond-Async; x=y", When::Later),
+            ("respond-asynchronously", When::Now),
+            ("wait=5", When::Now),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                http::header::HeaderName::from_static("prefer"),
+                text.parse().unwrap(),
+            )]);
+            assert_eq!(Preferences::of(&headers).answer, answer, "{text}");
+        }
     }
 
     #[test]
@@ -106,6 +134,7 @@ mod tests {
         let wait = |seconds| Preferences {
             urgency: 3,
             wait: Some(Duration::from_secs(seconds)),
+            answer: When::Now,
         };
         assert_eq!(wait(9).deadline(now, Some(route)), Some(route.0));
         assert_eq!(

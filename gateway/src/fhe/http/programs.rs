@@ -40,7 +40,7 @@ pub(in crate::fhe) fn listed(entry: &Entry) -> serde_json::Value {
     })
 }
 
-fn unknown() -> Problem {
+pub(in crate::fhe) fn unknown() -> Problem {
     let detail = "there is no program of this name, or version of it, here; GET /fhe/v1/programs lists those that are";
     Problem::new(StatusCode::NOT_FOUND, "unknown-program", detail)
 }

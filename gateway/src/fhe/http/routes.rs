@@ -35,6 +35,8 @@ pub(super) const ROUTES: &[Route] = &[
         &["uploads", "{upload}"],
         &[Method::GET, Method::HEAD, Method::PATCH, Method::DELETE],
     ),
+    route(&["jobs", "{id}"], &[Method::GET, Method::DELETE]),
+    route(&["jobs", "{id}", "result"], &[Method::GET]),
 ];
 
 /// The segments after the root; one empty one for a path elsewhere.
@@ -70,6 +72,14 @@ pub(super) fn unknown() -> Problem {
         StatusCode::NOT_FOUND,
         "unknown-resource",
         "there is no such resource; GET /fhe/v1 lists those that there are",
+    )
+}
+
+pub(in crate::fhe) fn unknown_job() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-job",
+        "there is no such job of yours; it was deleted, or has expired",
     )
 }
 

@@ -227,7 +227,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Made, and its name on disk.
-pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+pub(in crate::fhe) fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -235,12 +235,12 @@ pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     dir.parent().map_or(Ok(()), sync_dir)
 }
 
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(in crate::fhe) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 /// True if it was there.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<bool> {
+pub(in crate::fhe) fn remove_if_there(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -16,6 +16,7 @@ const LIMITS: Limits = Limits {
 fn terms(tenant: &str, cost: u64) -> Terms {
     Terms {
         tenant: tenant.parse().unwrap(),
+        class: Class::Awaited,
         priority: DEFAULT_PRIORITY,
         urgency: 3,
         cost,
@@ -27,7 +28,7 @@ fn terms(tenant: &str, cost: u64) -> Terms {
 /// A batch of one request.
 fn one<T>(scheduler: &mut Scheduler<T>, now: Instant) -> Option<T> {
     scheduler
-        .take(now, Duration::ZERO, |_| false, |_, _| true)
+        .take(now, Duration::ZERO, |_| false, |_, _, _| Fit::Whole)
         .batch
         .pop()
 }
@@ -177,7 +178,7 @@ fn deadlines_turn_away_at_once_and_drop_before_anything_is_computed() {
         now + Duration::from_secs(2),
         Duration::ZERO,
         |_| false,
-        |_, _| true,
+        |_, _, _| Fit::Whole,
     );
     assert_eq!((taken.late, taken.batch), (vec!["soon"], vec!["later"]));
     assert_eq!(queue.len(), 0);
@@ -192,13 +193,81 @@ fn a_batch_ends_with_its_time_and_who_has_gone_costs_none_of_it() {
         assert!(queue.admit(now, terms("a", tenth), index).is_ok());
     }
     let gone = |index: &i32| *index % 2 == 1;
-    let taken = queue.take(now, Duration::from_millis(250), gone, |_, _| true);
+    let taken = queue.take(now, Duration::from_millis(250), gone, |_, _, _| Fit::Whole);
     assert_eq!((taken.batch, taken.gone), (vec![0, 2], 2));
     // One that is longer than a batch is a batch.
     assert!(queue.admit(now, terms("b", 100 * tenth), 10).is_ok());
     queue.finished(Duration::from_millis(200));
-    let taken = queue.take(now, Duration::from_millis(250), gone, |_, _| true);
+    let taken = queue.take(now, Duration::from_millis(250), gone, |_, _, _| Fit::Whole);
     assert_eq!(taken.batch, [10]);
+}
+
+#[test]
+fn what_nobody_waits_for_comes_last_and_no_limit_refuses_it() {
+    let now = Instant::now();
+    let limits = Limits {
+        requests: 2,
+        max_wait: Duration::ZERO,
+        ..LIMITS
+    };
+    let mut queue = Scheduler::new(limits);
+    let behind = |tenant| Terms {
+        class: Class::Behind,
+        urgency: 0,
+        priority: 9,
+        ..terms(tenant, 1_000_000)
+    };
+    for name in ["behind", "behind", "behind"] {
+        assert!(queue.admit(now, behind("a"), name).is_ok());
+    }
+    // Neither their number nor their time is in the way of the others.
+    assert!(queue.admit(now, terms("b", 10), "awaited").is_ok());
+    let late = Terms {
+        urgency: 7,
+        priority: 0,
+        ..terms("a", 10)
+    };
+    assert!(queue.admit(now, late, "awaited too").is_ok());
+    let all = Duration::from_secs(3600);
+    let taken = queue.take(now, all, |_| false, |_, _, _| Fit::Whole);
+    assert_eq!(taken.batch.len(), 2, "no batch holds both classes");
+    assert!(taken.batch.iter().all(|name| name.starts_with("awaited")));
+    let taken = queue.take(now, all, |_| false, |_, _, _| Fit::Whole);
+    assert_eq!(taken.batch, ["behind"; 3]);
+}
+
+/// Rows that are left of a request, each of a cost of 100.
+fn some_rows(rows: &mut u64, left: u64, held: usize) -> Fit<u64> {
+    match (left / 100, held) {
+        (most, _) if most >= *rows => Fit::Whole,
+        (0, 1..) => Fit::No,
+        (most, _) => {
+            let most = most.max(1);
+            *rows -= most;
+            Fit::Part(most, most * 100)
+        }
+    }
+}
+
+#[test]
+fn a_long_request_is_taken_in_parts_between_which_others_have_their_turn() {
+    let now = Instant::now();
+    let mut queue = Scheduler::new(LIMITS);
+    let four_rows = Duration::from_nanos((400.0 * FIRST_UNIT_NS) as u64);
+    let next = |queue: &mut Scheduler<u64>| queue.take(now, four_rows, |_| false, some_rows).batch;
+    assert!(queue.admit(now, terms("long", 25_600), 256).is_ok());
+    assert!(queue.admit(now, terms("long", 100), 1).is_ok());
+    assert_eq!(next(&mut queue), [4]);
+    assert!(queue.admit(now, terms("short", 100), 1).is_ok());
+    // The other's one row is first, and the next rows of the long one fill the batch up.
+    assert_eq!(next(&mut queue), [1, 3]);
+    let mut parts = Vec::new();
+    while queue.len() > 0 {
+        parts.extend(next(&mut queue));
+    }
+    // Its own second request has waited for all of it.
+    assert_eq!(parts.iter().sum::<u64>(), 256 - 4 - 3 + 1);
+    assert_eq!(parts[parts.len() - 2..], [1, 1]);
 }
 
 #[derive(Clone, Debug)]
@@ -257,7 +326,7 @@ proptest! {
                 }
                 Event::Take { after_ms, speed } => {
                     now += Duration::from_millis(after_ms);
-                    let taken = queue.take(now, Duration::from_millis(5), |_| false, |_, held| held < 8);
+                    let taken = queue.take(now, Duration::from_millis(5), |_| false, |_, _, held| match held < 8 { true => Fit::Whole, false => Fit::No });
                     prop_assert!(taken.batch.len() <= 8);
                     for id in &taken.batch {
                         prop_assert!(deadlines[id].is_none_or(|deadline| deadline > now));
