@@ -44,15 +44,6 @@ pub(crate) fn decide(model: &Model) -> Option<Decide> {
     }
 }
 
-/// The labels in the order of the numbers that a program for labels alone gives.
-pub(crate) fn labels(model: &Model) -> Option<Vec<String>> {
-    match &model.output.decide {
-        models::Decide::None => None,
-        models::Decide::Threshold { below, above, .. } => Some(vec![below.clone(), above.clone()]),
-        models::Decide::Greatest { labels } => Some(labels.clone()),
-    }
-}
-
 /// What results of `rounds` mean: for labels, one number; else one score each, by its (scale, offset).
 pub(crate) fn file(
     model: &Model,
@@ -111,7 +102,9 @@ pub(crate) fn file(
                 false => link(model),
             },
             decide: match for_labels {
-                true => labels(model).map(|labels| Decide::Index { labels }),
+                true => Some(model.output.decide.labels())
+                    .filter(|labels| !labels.is_empty())
+                    .map(|labels| Decide::Index { labels }),
                 false => decide(model),
             },
         },
@@ -157,7 +150,7 @@ fn quietest(file: &ProgramFile) -> f64 {
 }
 
 /// The least number for which `holds`, which holds for `high` and for all above one for which it does.
-fn least(mut low: u32, mut high: u32, holds: impl Fn(u32) -> bool) -> u32 {
+pub(crate) fn least(mut low: u32, mut high: u32, holds: impl Fn(u32) -> bool) -> u32 {
     while low < high {
         let middle = (low + high) / 2;
         match holds(middle) {

@@ -4,7 +4,6 @@ use fhe::program::{Lookup, Precision, Round, Sum};
 use models::{Decide, Linear, Model};
 
 use crate::CompileError;
-use crate::finish;
 
 /// Classes that are compared two by two: more take too many lookups, and the last sum too many bits.
 const CLASSES_MAX: usize = 10;
@@ -61,7 +60,7 @@ pub(crate) fn step_bits(model: &Model) -> u32 {
 /// `None` for a threshold.
 fn classes(model: &Model) -> Option<usize> {
     match &model.output.decide {
-        Decide::Greatest { .. } => finish::labels(model).map(|labels| labels.len()),
+        Decide::Greatest { labels } => Some(labels.len()),
         _ => None,
     }
 }

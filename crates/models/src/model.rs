@@ -152,3 +152,14 @@ pub enum Decide {
     /// The label of the greatest score, of the first one of those that are equal. One label a score.
     Greatest { labels: Vec<String> },
 }
+
+impl Decide {
+    /// In the model's order; none of a regression.
+    pub fn labels(&self) -> Vec<String> {
+        match self {
+            Self::None => vec![],
+            Self::Threshold { below, above, .. } => vec![below.clone(), above.clone()],
+            Self::Greatest { labels } => labels.clone(),
+        }
+    }
+}

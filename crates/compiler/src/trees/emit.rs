@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fhe::program::{
-    Encode, FORMAT, Input, Lookup, MAX_INPUTS, Precision, ProgramFile, RESULT_BITS, ResultSpec,
-    Round, ScoreMeaning, Sum,
+    Encode, FORMAT, INPUT_BITS, Input, Lookup, MAX_INPUTS, Precision, ProgramFile, RESULT_BITS,
+    ResultSpec, Round, ScoreMeaning, Sum,
 };
 use fhe::{ParamSet, Program, ProgramError};
 use models::Model;
@@ -13,7 +13,8 @@ use super::cover::ENTRIES;
 use super::edges::{Column, Missing};
 use super::pack::Packed;
 use super::quantise::Quantised;
-use crate::{CompileError, Options, finish};
+use crate::finish::{self, least};
+use crate::{CompileError, Options};
 
 /// An exact lookup of 16 entries, behind a padding bit.
 const LOOKUP_BITS: u32 = 4;
@@ -288,7 +289,7 @@ impl Parts<'_> {
     pub fn program(&self) -> Result<Program, ProgramError> {
         let boots = bootstraps(self.lookups);
         let first = self.front.round(&boots, self.quantised, self.lookups);
-        let file = ProgramFile {
+        let mut file = ProgramFile {
             format: FORMAT.into(),
             name: self.options.name.clone(),
             version: self.options.version,
@@ -298,7 +299,7 @@ impl Parts<'_> {
             inputs: self.front.inputs.clone(),
             text: None,
             input_step_bits: LOOKUP_STEP_BITS,
-            input_bits: *fhe::program::INPUT_BITS.end(),
+            input_bits: *INPUT_BITS.end(),
             rounds: vec![first, self.second_round()],
             result: ResultSpec {
                 bits: *RESULT_BITS.end(),
@@ -309,35 +310,17 @@ impl Parts<'_> {
             },
             about: self.about.clone(),
         };
-        let file = fewest(
-            file,
-            *RESULT_BITS.start(),
-            |file, bits| file.result.bits = bits,
-            48,
-        )?;
-        let start = *fhe::program::INPUT_BITS.start();
-        let file = fewest(file, start, |file, bits| file.input_bits = bits, 64)?;
+        Program::new(file.clone())?;
+        file.result.bits = least(*RESULT_BITS.start(), *RESULT_BITS.end(), |bits| {
+            let mut file = file.clone();
+            file.result.bits = bits;
+            Program::new(file).is_ok()
+        });
+        file.input_bits = least(*INPUT_BITS.start(), *INPUT_BITS.end(), |bits| {
+            let mut file = file.clone();
+            file.input_bits = bits;
+            Program::new(file).is_ok()
+        });
         Program::new(file)
     }
-}
-
-/// With the least number of bits from `low` on for which the program is sound; `high` bits must do.
-fn fewest(
-    mut file: ProgramFile,
-    mut low: u32,
-    set: impl Fn(&mut ProgramFile, u32),
-    mut high: u32,
-) -> Result<ProgramFile, ProgramError> {
-    set(&mut file, high);
-    Program::new(file.clone())?;
-    while low < high {
-        let middle = (low + high) / 2;
-        set(&mut file, middle);
-        match Program::new(file.clone()) {
-            Ok(_) => high = middle,
-            Err(_) => low = middle + 1,
-        }
-    }
-    set(&mut file, high);
-    Ok(file)
 }

@@ -20,42 +20,24 @@ const DECIDING_BITS: u32 = 4;
 const LABEL_STEP_BITS: u32 = 4;
 
 pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
-    match task.trees.trees.len() {
-        1 => {
-            let (program, notes) = one_tree(&task)?;
-            task.notes.extend(notes);
-            Ok(Compiled {
-                program,
-                notes: task.notes,
-            })
+    let labels = task.model.output.decide.labels();
+    let (program, notes) = match (task.trees.trees.len(), &task.model.output.decide) {
+        (1, _) => one_tree(&task, labels),
+        (_, Decide::Threshold { at, .. }) => two_labels(&task, *at, labels, |values| values[0]),
+        // Of equal scores the first one wins: the second needs more than nothing.
+        (_, Decide::Greatest { .. }) if labels.len() == 2 => {
+            two_labels(&task, 0.0, labels, |values| values[1] - values[0])
         }
-        trees => match &task.model.output.decide {
-            Decide::Threshold { at, below, above } => {
-                let labels = vec![below.clone(), above.clone()];
-                let (program, notes) = two_labels(&task, *at, labels, |values| values[0])?;
-                task.notes.extend(notes);
-                Ok(Compiled {
-                    program,
-                    notes: task.notes,
-                })
-            }
-            // Of equal scores the first one wins: the second needs more than nothing.
-            Decide::Greatest { labels } if labels.len() == 2 => {
-                let labels = labels.clone();
-                let (program, notes) =
-                    two_labels(&task, 0.0, labels, |values| values[1] - values[0])?;
-                task.notes.extend(notes);
-                Ok(Compiled {
-                    program,
-                    notes: task.notes,
-                })
-            }
-            Decide::Greatest { .. } | Decide::None => Err(refused(
-                format!("the greatest of several sums of {trees} trees"),
-                "no lookup compares two sums: ask for scores, or train one tree",
-            )),
-        },
-    }
+        (trees, Decide::Greatest { .. } | Decide::None) => Err(refused(
+            format!("the greatest of several sums of {trees} trees"),
+            "no lookup compares two sums: ask for scores, or train one tree",
+        )),
+    }?;
+    task.notes.extend(notes);
+    Ok(Compiled {
+        program,
+        notes: task.notes,
+    })
 }
 
 fn refused(what: String, instead: &str) -> CompileError {
@@ -75,12 +57,7 @@ fn too_coarse(why: &str) -> CompileError {
 
 type Found = (fhe::Program, Vec<String>);
 
-fn one_tree(task: &Task<'_>) -> Result<Found, CompileError> {
-    let labels = match &task.model.output.decide {
-        Decide::Threshold { below, above, .. } => vec![below.clone(), above.clone()],
-        Decide::Greatest { labels } => labels.clone(),
-        Decide::None => vec![],
-    };
+fn one_tree(task: &Task<'_>, labels: Vec<String>) -> Result<Found, CompileError> {
     let value = |leaf: &[(u32, f64)]| {
         let mut scores = task.trees.base.clone();
         for (score, value) in leaf {

@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let adopted = files::adopt_names(&mut model, &table, args.label.as_deref())?;
     let rows = table.columns_with_gaps(&model.features, usize::MAX)?;
     rename_labels(&mut model, args)?;
-    let known = files::labels_of(&model);
+    let known = model.output.decide.labels();
     let labels = args.label.as_deref();
     let labels = labels
         .map(|name| files::truths(&table, name, &known, usize::MAX))
@@ -154,7 +154,7 @@ fn rename_labels(model: &mut Model, args: &Args) -> Result<(), Failure> {
     let Some(names) = &args.labels else {
         return Ok(());
     };
-    let known = files::labels_of(model);
+    let known = model.output.decide.labels();
     if files::rename_labels(model, names) {
         return Ok(());
     }

@@ -174,7 +174,7 @@ fn by_model(
     if !files::rename_labels(&mut model, &labels(public)?) {
         return Err(Failure::wrong_input(format!(
             "the model has {} labels, and `{}` another number: is it the one that was compiled?",
-            files::labels_of(&model).len(),
+            model.output.decide.labels().len(),
             public.name
         )));
     }

@@ -62,18 +62,9 @@ pub(super) fn adopt_names(
     Ok(true)
 }
 
-/// The model's labels, in its order; none of a regression.
-pub(super) fn labels_of(model: &Model) -> Vec<String> {
-    match &model.output.decide {
-        models::Decide::None => vec![],
-        models::Decide::Threshold { below, above, .. } => vec![below.clone(), above.clone()],
-        models::Decide::Greatest { labels } => labels.clone(),
-    }
-}
-
 /// Gives the model's labels other names, in their order. False, and nothing done, if there are not as many.
 pub(super) fn rename_labels(model: &mut Model, names: &[String]) -> bool {
-    if labels_of(model).len() != names.len() {
+    if model.output.decide.labels().len() != names.len() {
         return false;
     }
     match (&mut model.output.decide, names) {
