@@ -1,18 +1,12 @@
-//! The FHE engine on all cores: keyswitch + bootstrap against tfhe-rs called directly, in both of its ways, and whole
-//! programs.
+//! The FHE engine on all cores: keyswitch + bootstrap against tfhe-rs called directly, in both of its ways.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use edge_types::Digest;
 use examples::client::Error;
-use fhe::client::Pending;
-use fhe::wire::ReplyHeader;
-use fhe::{
-    Client, ClientKey, EvaluationKey, OsEntropy, ParamSet, Program, PublicProgram, Reply, Request,
-};
+use fhe::{ClientKey, EvaluationKey, OsEntropy, ParamSet};
 use kernels::direct::Direct;
-use kernels::{Backend, Compiled, CpuBackend, Engine, Job, LweBatch, Read, Table};
+use kernels::{Backend, CpuBackend, Engine, LweBatch, Read, Table};
 
 use crate::Context;
 use crate::report::Row;
@@ -23,40 +17,16 @@ const BATCHES: [usize; 4] = [1, 8, 16, 64];
 const PEER_BATCH: usize = 16;
 /// Each side gets at least so long at each size, in turns with the others.
 const LENGTH: Duration = Duration::from_secs(4);
-/// Rows of one request in the programs' throughput.
-const ROWS: usize = 16;
-const PROGRAM_LENGTH: Duration = Duration::from_secs(5);
-const PROGRAMS: [&str; 2] = ["breast-cancer-linear", "breast-cancer-trees"];
-
-struct Keys {
-    client: Client,
-    evaluation: EvaluationKey,
-}
-
 pub fn run(context: &Context) -> Result<Vec<Row>, Error> {
     context.say("fhe: making keys");
-    let keys = make_keys(ParamSet::Bootstrap)?;
+    let secret = ClientKey::generate(ParamSet::Bootstrap, &mut OsEntropy).map_err(of)?;
+    let evaluation = secret.evaluation_key(&mut OsEntropy).map_err(of)?;
     let engine = Engine::new(CpuBackend::new(None).map_err(of)?);
-    let mut rows = bootstraps(context, &engine, &keys.evaluation)?;
-    let expanded = Arc::new(engine.backend().expand(&keys.evaluation).map_err(of)?);
-    for name in PROGRAMS {
-        context.say(&format!("fhe: {name}"));
-        rows.extend(program(context, &engine, &keys.client, &expanded, name)?);
-    }
-    Ok(rows)
+    bootstraps(context, &engine, &evaluation)
 }
 
 fn of<E: std::error::Error + 'static>(error: E) -> Error {
     Error::of(&error)
-}
-
-fn make_keys(set: ParamSet) -> Result<Keys, Error> {
-    let key = ClientKey::generate(set, &mut OsEntropy).map_err(of)?;
-    let evaluation = key.evaluation_key(&mut OsEntropy).map_err(of)?;
-    Ok(Keys {
-        client: Client::new(key, evaluation.id()),
-        evaluation,
-    })
 }
 
 /// The same ciphertexts through all, in turns.
@@ -139,136 +109,4 @@ fn inputs(size: usize) -> LweBatch {
         *word = state;
     }
     batch
-}
-
-/// Encrypt, evaluate, decrypt: evaluations per second of requests with many rows, latency of one row, and the labels checked.
-fn program<K: Send + Sync>(
-    context: &Context,
-    engine: &Engine<impl Backend<Key = K>>,
-    client: &Client,
-    key: &Arc<K>,
-    name: &str,
-) -> Result<Vec<Row>, Error> {
-    let folder = context.root.join("examples/models");
-    let program =
-        Program::from_json(&std::fs::read(folder.join(format!("{name}.json")))?).map_err(of)?;
-    let public = PublicProgram::from(&program);
-    let data = read_rows(
-        &std::fs::read_to_string(folder.join("breast-cancer-test.csv"))?,
-        &public.columns,
-    )?;
-    let compiled = Arc::new(Compiled::new(program).map_err(of)?);
-    let evaluate = |rows: &[Vec<f64>]| -> Result<(Duration, usize), Error> {
-        let pending = client
-            .encrypt_rows(&public, rows, &mut OsEntropy)
-            .map_err(of)?;
-        let request = Arc::new(Request::from_bytes(&pending.bytes).map_err(of)?);
-        let job = Job {
-            program: Arc::clone(&compiled),
-            key: Arc::clone(key),
-            request,
-        };
-        let began = Instant::now();
-        let (results, _) = engine.run(&[job], rand::random()).map_err(of)?;
-        let took = began.elapsed();
-        Ok((
-            took,
-            mismatches(&public, client, &compiled, &pending, &results[0], rows)?,
-        ))
-    };
-    let (mut busy, mut rows_done, mut wrong) = (Duration::ZERO, 0, 0);
-    for chunk in data.chunks(ROWS).cycle() {
-        let (took, mismatched) = evaluate(chunk)?;
-        (busy, rows_done, wrong) = (busy + took, rows_done + chunk.len(), wrong + mismatched);
-        if busy > PROGRAM_LENGTH {
-            break;
-        }
-    }
-    let mut singles = Vec::new();
-    for row in data.iter().take(20) {
-        let (took, mismatched) = evaluate(std::slice::from_ref(row))?;
-        singles.push(took);
-        wrong += mismatched;
-    }
-    singles.sort_unstable();
-    let rate = rows_done as f64 / busy.as_secs_f64();
-    let median = singles[singles.len() / 2].as_secs_f64() * 1e3;
-    let note = format!(
-        "{} bootstraps a row, {rows_done} rows, {wrong} labels differ",
-        public.bootstraps_per_row
-    );
-    Ok(vec![
-        Row::new(
-            "fhe",
-            format!("{name}: {ROWS} rows a request"),
-            rate,
-            "evaluations/s",
-        )
-        .note(note),
-        Row::new(
-            "fhe",
-            format!("{name}: one row, latency"),
-            median,
-            "ms (median)",
-        ),
-    ])
-}
-
-/// How many decrypted labels differ from those of the same integers computed in the clear.
-fn mismatches(
-    public: &PublicProgram,
-    client: &Client,
-    compiled: &Compiled,
-    pending: &Pending,
-    results: &[u64],
-    rows: &[Vec<f64>],
-) -> Result<usize, Error> {
-    let program = compiled.program();
-    let header = ReplyHeader {
-        params: program.params(),
-        program: program.digest(),
-        version: program.version(),
-        key: client.key_id(),
-        request: Digest::of(&pending.bytes),
-        rows: rows.len(),
-        results_per_row: program.result_count(),
-        bits: public.result.bits,
-    };
-    let reply = Reply::round(header, results).map_err(of)?.to_bytes();
-    let decrypted = client.decrypt(public, pending, &reply).map_err(of)?;
-    let mut differ = 0;
-    for (index, (row, scores)) in rows.iter().zip(&decrypted).enumerate() {
-        let integers = public.encode(index, row).map_err(of)?;
-        let clear = program
-            .evaluate_clear(&integers)
-            .ok_or_else(|| Error::new("a row does not fit the program"))?;
-        differ += usize::from(public.label(scores) != public.label(&public.clear_scores(&clear)));
-    }
-    Ok(differ)
-}
-
-/// The columns that the program takes, in its order.
-fn read_rows(text: &str, columns: &[String]) -> Result<Vec<Vec<f64>>, Error> {
-    let mut lines = text.lines();
-    let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let places: Vec<usize> = columns
-        .iter()
-        .map(|column| {
-            names
-                .iter()
-                .position(|name| name == column)
-                .ok_or_else(|| Error::new(format!("no column {column:?}")))
-        })
-        .collect::<Result<_, _>>()?;
-    lines
-        .map(|line| {
-            let fields: Vec<&str> = line.split(',').collect();
-            let value = |place: &usize| fields.get(*place).and_then(|field| field.parse().ok());
-            places
-                .iter()
-                .map(value)
-                .collect::<Option<Vec<f64>>>()
-                .ok_or_else(|| Error::new(format!("not numbers: {line}")))
-        })
-        .collect()
 }

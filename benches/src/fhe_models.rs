@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use edge_types::Digest;
 use examples::client::Error;
-use fhe::wire::ReplyHeader;
 use fhe::{
     Client, ClientKey, EvaluationKey, OsEntropy, ParamSet, Program, PublicProgram, Reply, Request,
     Score,
@@ -201,17 +200,9 @@ impl Bench {
         let (began, before) = (Instant::now(), cpu::own());
         let (results, _) = self.engine.run(&[job], rand::random()).map_err(of)?;
         let (took, cpu) = (began.elapsed(), cpu::own().saturating_sub(before));
-        let header = ReplyHeader {
-            params: request.params,
-            program: self.program.digest(),
-            version: self.program.version(),
-            key: self.client.key_id(),
-            request: Digest::of(&pending.bytes),
-            rows: rows.len(),
-            results_per_row: self.program.result_count(),
-            bits: self.public.result.bits,
-        };
-        let reply = Reply::round(header, &results[0]).map_err(of)?.to_bytes();
+        let digest = Digest::of(&pending.bytes);
+        let reply = Reply::to(&request, digest, &self.program, &results[0]).map_err(of)?;
+        let reply = reply.to_bytes();
         let scores = self
             .client
             .decrypt(&self.public, &pending, &reply)

@@ -9,6 +9,8 @@ use fhe::{EvaluationKey, FheError, ParamSet};
 pub enum KernelError {
     #[error("the key cannot be expanded: {0}")]
     Key(#[from] FheError),
+    #[error(transparent)]
+    Wire(FheError),
     #[error("a bootstrap was asked for with a key of a set that has none")]
     NoBootstrapKey,
     #[error("the batch does not fit together: {0}")]

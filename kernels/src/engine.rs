@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edge_types::Digest;
 use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE};
 use fhe::program::{Lookup, Round, Sum};
-use fhe::{ParamSet, Program, Request};
+use fhe::{ParamSet, Program, Reply, Request};
 
 use crate::backend::*;
 use crate::ring::expand_masks;
@@ -123,6 +124,26 @@ impl<B: Backend> Engine<B> {
             timings.linear += started.elapsed();
         }
         Ok((done, timings))
+    }
+
+    /// One request as its bytes came in, alone, to the bytes of its reply.
+    pub fn answer(
+        &self,
+        program: &Arc<Compiled>,
+        key: &Arc<B::Key>,
+        request: &[u8],
+        seed: [u8; 32],
+    ) -> Result<(Vec<u8>, Timings), KernelError> {
+        let digest = Digest::of(request);
+        let request = Arc::new(Request::from_bytes(request).map_err(KernelError::Wire)?);
+        let job = Job {
+            program: program.clone(),
+            key: key.clone(),
+            request: request.clone(),
+        };
+        let (results, timings) = self.run(&[job], seed)?;
+        let reply = Reply::to(&request, digest, program.program(), &results[0]);
+        Ok((reply.map_err(KernelError::Wire)?.to_bytes(), timings))
     }
 
     fn first_sums(

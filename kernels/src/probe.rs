@@ -6,12 +6,10 @@
 
 use std::sync::Arc;
 
-use edge_types::Digest;
 use fhe::program::*;
-use fhe::wire::{Reply, ReplyHeader};
-use fhe::{Client, FheError, OsEntropy, ParamSet, Program, PublicProgram, Request, noise};
+use fhe::{Client, FheError, OsEntropy, ParamSet, Program, PublicProgram, noise};
 
-use crate::{Backend, Compiled, Engine, Job, KernelError};
+use crate::{Backend, Compiled, Engine, KernelError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -264,24 +262,8 @@ impl Probe {
         let public = PublicProgram::from(&self.program);
         let ones = vec![vec![1i64; self.program.input_count()]; rows];
         let pending = client.encrypt(&public, &ones, &mut OsEntropy)?;
-        let request = Arc::new(Request::from_bytes(&pending.bytes)?);
-        let job = Job {
-            program: Arc::new(Compiled::new(self.program.clone())?),
-            key: key.clone(),
-            request: request.clone(),
-        };
-        let (results, _) = engine.run(&[job], seed)?;
-        let header = ReplyHeader {
-            params: request.params,
-            program: self.program.digest(),
-            version: self.program.version(),
-            key: client.key_id(),
-            request: Digest::of(&pending.bytes),
-            rows,
-            results_per_row: self.program.result_count(),
-            bits: public.result.bits,
-        };
-        let reply = Reply::round(header, &results[0])?.to_bytes();
+        let program = Arc::new(Compiled::new(self.program.clone())?);
+        let (reply, _) = engine.answer(&program, key, &pending.bytes, seed)?;
         let unit = 2f64.powi(-(public.result_step_bits as i32));
         let mut measured = Measured::default();
         for score in client.decrypt(&public, &pending, &reply)?.iter().flatten() {

@@ -1,13 +1,12 @@
 //! Trees that the compiler has laid out: what is decrypted is exactly what the program gives in the clear.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use common::evaluate;
 use compiler::{Calibration, Options};
-use edge_types::Digest;
-use fhe::wire::{Reply, ReplyHeader};
-use fhe::{Client, ClientKey, OsEntropy, ParamSet, PublicProgram, Request};
-use kernels::{Backend, Compiled, CpuBackend, Engine, Job};
+use fhe::{OsEntropy, ParamSet, PublicProgram};
+
+mod common;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -40,33 +39,10 @@ fn check(name: &str, count: usize) {
     let public = PublicProgram::from(&program);
     println!("{name}: {:?}", program.noise());
 
-    let key = ClientKey::generate(ParamSet::Bootstrap, &mut OsEntropy).unwrap();
-    let evaluation = key.evaluation_key(&mut OsEntropy).unwrap();
-    let client = Client::new(key, evaluation.id());
     let asked: Vec<&[f64]> = rows.iter().take(count).map(Vec::as_slice).collect();
-    let pending = client
-        .encrypt_rows(&public, &asked, &mut OsEntropy)
-        .unwrap();
-    let engine = Engine::new(CpuBackend::new(None).unwrap());
-    let job = Job {
-        key: Arc::new(engine.backend().expand(&evaluation).unwrap()),
-        program: Arc::new(Compiled::new(program.clone()).unwrap()),
-        request: Arc::new(Request::from_bytes(&pending.bytes).unwrap()),
-    };
-    let (results, timings) = engine.run(&[job], [3; 32]).unwrap();
-    println!("{count} rows: {timings:?}");
-    let header = ReplyHeader {
-        params: ParamSet::Bootstrap,
-        program: public.digest,
-        version: public.version,
-        key: evaluation.id(),
-        request: Digest::of(&pending.bytes),
-        rows: count,
-        results_per_row: public.result_count(),
-        bits: public.result.bits,
-    };
-    let reply = Reply::round(header, &results[0]).unwrap().to_bytes();
-    let encrypted = client.decrypt(&public, &pending, &reply).unwrap();
+    let encrypted = evaluate(&program, ParamSet::Bootstrap, |client, public| {
+        client.encrypt_rows(public, &asked, &mut OsEntropy)
+    });
     assert_eq!(encrypted.len(), count);
     for (row, scores) in asked.iter().zip(&encrypted) {
         let inputs = public.encode(0, row).unwrap();

@@ -1,12 +1,11 @@
 //! The models that ship in examples/models: what they promise, on the rows that they have not seen.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use edge_types::Digest;
-use fhe::wire::{Reply, ReplyHeader};
-use fhe::{Client, ClientKey, OsEntropy, ParamSet, Program, PublicProgram, Request, Score};
-use kernels::{Backend, Compiled, CpuBackend, Engine, Job};
+use common::evaluate;
+use fhe::{OsEntropy, ParamSet, Program, PublicProgram, Score};
+
+mod common;
 
 fn file(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -49,40 +48,14 @@ fn check(name: &str, set: ParamSet, count: usize, at_least: f64) {
     println!("{name}: accuracy {accuracy:.4}, {:?}", program.noise());
     assert!(rows.len() >= 100 && accuracy >= at_least, "{accuracy}");
 
-    let key = ClientKey::generate(set, &mut OsEntropy).unwrap();
-    let evaluation = key.evaluation_key(&mut OsEntropy).unwrap();
-    let client = Client::new(key, evaluation.id());
     let asked: Vec<&[f64]> = rows
         .iter()
         .take(count)
         .map(|(row, _)| row.as_slice())
         .collect();
-    let pending = client
-        .encrypt_rows(&public, &asked, &mut OsEntropy)
-        .unwrap();
-    let engine = Engine::new(CpuBackend::new(None).unwrap());
-    let job = Job {
-        key: Arc::new(engine.backend().expand(&evaluation).unwrap()),
-        program: Arc::new(Compiled::new(program.clone()).unwrap()),
-        request: Arc::new(Request::from_bytes(&pending.bytes).unwrap()),
-    };
-    let (results, timings) = engine.run(&[job], [3; 32]).unwrap();
-    println!(
-        "{count} rows: {timings:?}, {} bytes up",
-        pending.bytes.len()
-    );
-    let header = ReplyHeader {
-        params: set,
-        program: public.digest,
-        version: public.version,
-        key: evaluation.id(),
-        request: Digest::of(&pending.bytes),
-        rows: count,
-        results_per_row: 1,
-        bits: public.result.bits,
-    };
-    let reply = Reply::round(header, &results[0]).unwrap().to_bytes();
-    let encrypted = client.decrypt(&public, &pending, &reply).unwrap();
+    let encrypted = evaluate(&program, set, |client, public| {
+        client.encrypt_rows(public, &asked, &mut OsEntropy)
+    });
     for (row, scores) in asked.iter().zip(&encrypted) {
         compare(&public, &clear(row), scores);
     }

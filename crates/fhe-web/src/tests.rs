@@ -3,8 +3,7 @@
 use edge_types::Digest;
 use fhe::params::LWE_WORDS;
 use fhe::program::ProgramFile;
-use fhe::wire::{Reply, ReplyHeader};
-use fhe::{Program, Request};
+use fhe::{Program, Reply, Request};
 
 use super::*;
 
@@ -19,19 +18,12 @@ fn program() -> (Program, Vec<u8>) {
 
 /// A reply that carries `integer` without a mask.
 fn reply(program: &Program, request: &[u8], integer: i64) -> Vec<u8> {
-    let header = ReplyHeader {
-        params: program.params(),
-        program: program.digest(),
-        version: program.version(),
-        key: Request::from_bytes(request).unwrap().key,
-        request: Digest::of(request),
-        rows: 1,
-        results_per_row: 1,
-        bits: program.file().result.bits,
-    };
     let mut words = vec![0; LWE_WORDS];
     words[LWE_WORDS - 1] = (integer as u64) << (64 - program.result_step_bits());
-    Reply::round(header, &words).unwrap().to_bytes()
+    let digest = Digest::of(request);
+    let request = Request::from_bytes(request).unwrap();
+    let reply = Reply::to(&request, digest, program, &words);
+    reply.unwrap().to_bytes()
 }
 
 #[test]

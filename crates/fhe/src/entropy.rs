@@ -10,6 +10,15 @@ use crate::error::FheError;
 pub trait Entropy {
     /// 128 fresh bits.
     fn seed(&mut self) -> Result<u128, FheError>;
+
+    /// 256 fresh bits: what an evaluation hides its results with.
+    fn secret(&mut self) -> Result<[u8; 32], FheError> {
+        let mut secret = [0; 32];
+        for half in secret.as_chunks_mut::<16>().0 {
+            *half = self.seed()?.to_le_bytes();
+        }
+        Ok(secret)
+    }
 }
 
 /// `getrandom(2)` and its like; in a browser, `crypto.getRandomValues`.

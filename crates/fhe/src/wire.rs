@@ -9,7 +9,7 @@ use crate::bytes::{Reader, pack_bits, packed_len, unpack_bits};
 use crate::error::{FheError, Thing};
 use crate::keys::KeyId;
 use crate::params::{LWE_WORDS, POLYNOMIAL_SIZE, ParamSet};
-use crate::program::{INPUT_BITS, MAX_INPUTS, MAX_RESULTS, RESULT_BITS};
+use crate::program::{INPUT_BITS, MAX_INPUTS, MAX_RESULTS, Program, RESULT_BITS};
 
 const REQUEST_MAGIC: &[u8; 4] = b"VGFQ";
 const REPLY_MAGIC: &[u8; 4] = b"VGFR";
@@ -204,6 +204,26 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// What a program made of a request (`digest` is that of the request's bytes): rows · results · [`LWE_WORDS`] words.
+    pub fn to(
+        request: &Request,
+        digest: Digest,
+        program: &Program,
+        ciphertexts: &[u64],
+    ) -> Result<Self, FheError> {
+        let header = ReplyHeader {
+            params: request.params,
+            program: program.digest(),
+            version: program.version(),
+            key: request.key,
+            request: digest,
+            rows: request.rows(),
+            results_per_row: program.result_count(),
+            bits: program.file().result.bits,
+        };
+        Self::round(header, ciphertexts)
+    }
+
     /// `ciphertexts`: rows · results · [`LWE_WORDS`] words modulo 2^64.
     pub fn round(header: ReplyHeader, ciphertexts: &[u64]) -> Result<Self, FheError> {
         check_reply(&header)?;

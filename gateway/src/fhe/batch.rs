@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use edge_types::Digest;
-use fhe::wire::{Reply, ReplyHeader};
-use fhe::{Entropy, KeyId, OsEntropy, ParamSet, Program, Request};
+use fhe::{Entropy, KeyId, OsEntropy, Program, Reply, Request};
 use kernels::cpu::CpuKey;
 use kernels::{Compiled, CpuBackend, Engine, Job, KernelError, MAX_CIPHERTEXTS, Timings};
 use parking_lot::{Condvar, Mutex};
@@ -80,7 +79,7 @@ pub struct Evaluated {
 /// One checked request.
 pub(super) struct Ask {
     pub program: Arc<Compiled>,
-    pub request: Request,
+    pub request: Arc<Request>,
     /// Of the request's bytes.
     pub digest: Digest,
     pub tenant: Tenant,
@@ -92,7 +91,6 @@ pub(super) struct Ask {
     /// Afterwards nobody wants the answer.
     pub deadline: Option<Instant>,
     pub key: KeyId,
-    pub set: ParamSet,
     pub given_up: GivenUp,
 }
 
@@ -393,12 +391,14 @@ impl Worker {
             .map(|(one, key)| Job {
                 program: one.ask.program.clone(),
                 key: key.clone(),
-                request: Arc::new(one.ask.request.clone()),
+                request: one.ask.request.clone(),
             })
             .collect();
         // A panic in arithmetic is a bug of ours: it costs this batch, and not the engine.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            fresh_seed().and_then(|seed| self.engine.run(&jobs, seed))
+            // New and secret for each batch: linear results are hidden with it.
+            let seed = OsEntropy.secret()?;
+            self.engine.run(&jobs, seed)
         }));
         let (results, timings) = match outcome {
             Ok(Ok(done)) => done,
@@ -463,28 +463,8 @@ impl Worker {
     }
 }
 
-/// New and secret for each batch: linear results are hidden with it.
-fn fresh_seed() -> Result<[u8; 32], kernels::KernelError> {
-    let mut seed = [0; 32];
-    for half in seed.chunks_exact_mut(16) {
-        half.copy_from_slice(&OsEntropy.seed()?.to_le_bytes());
-    }
-    Ok(seed)
-}
-
 fn reply(ask: &Ask, words: &[u64]) -> Result<Bytes, Problem> {
-    let program = ask.program.program();
-    let header = ReplyHeader {
-        params: ask.set,
-        program: program.digest(),
-        version: program.version(),
-        key: ask.key,
-        request: ask.digest,
-        rows: ask.request.rows(),
-        results_per_row: program.result_count(),
-        bits: program.file().result.bits,
-    };
-    match Reply::round(header, words) {
+    match Reply::to(&ask.request, ask.digest, ask.program.program(), words) {
         Ok(reply) => Ok(reply.to_bytes().into()),
         Err(error) => {
             tracing::error!(%error, "a reply could not be made");

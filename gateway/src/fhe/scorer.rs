@@ -109,14 +109,13 @@ impl Scorer {
         Ok(Ask {
             program: entry.compiled.clone(),
             key: request.key,
-            set: info.set,
             tenant: tenant.clone(),
             class: Class::Awaited,
             priority: tenant.settings().priority,
             urgency: 0,
             deadline: None,
             digest,
-            request,
+            request: Arc::new(request),
             given_up: GivenUp::default(),
         })
     }

@@ -4,7 +4,6 @@ use edge_types::Digest;
 use fhe::program::{
     Encode, FORMAT, Input, Lookup, Precision, ProgramFile, ResultSpec, Round, ScoreMeaning,
 };
-use fhe::wire::{Reply, ReplyHeader};
 use fhe::{Client, OsEntropy, PublicProgram};
 
 fn below(random: &mut Random, limit: u64) -> u64 {
@@ -180,17 +179,10 @@ fn key_of(fixture: &Fixture, key: usize) -> Arc<crate::cpu::CpuKey> {
 }
 
 fn reply(program: &Program, asked: &Asked, words: &[u64]) -> Vec<u8> {
-    let header = ReplyHeader {
-        params: program.params(),
-        program: program.digest(),
-        version: program.version(),
-        key: asked.client.key_id(),
-        request: Digest::of(&asked.pending.bytes),
-        rows: asked.rows.len(),
-        results_per_row: program.result_count(),
-        bits: program.file().result.bits,
-    };
-    Reply::round(header, words).unwrap().to_bytes()
+    let request = Request::from_bytes(&asked.pending.bytes).unwrap();
+    let digest = Digest::of(&asked.pending.bytes);
+    let reply = Reply::to(&request, digest, program, words);
+    reply.unwrap().to_bytes()
 }
 
 /// Random programs of none to three lookups, under three keys, in one batch: every decrypted score is the clear one.

@@ -4,13 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use edge_types::Digest;
 use fhe::program::Decide;
-use fhe::wire::ReplyHeader;
-use fhe::{
-    Client, ClientKey, Entropy, FheError, OsEntropy, Program, PublicProgram, Reply, Request, Score,
-};
-use kernels::{Backend, Compiled, CpuBackend, Engine, Job, KernelError};
+use fhe::{Client, ClientKey, Entropy, FheError, OsEntropy, Program, PublicProgram, Score};
+use kernels::{Backend, Compiled, CpuBackend, Engine, KernelError};
 use models::Model;
 use serde::Serialize;
 
@@ -228,27 +224,9 @@ impl Encrypted {
                 .encrypt_rows(&public, std::slice::from_ref(row), &mut OsEntropy)
                 .map_err(wrong_row)?;
             let started = Instant::now();
-            let job = Job {
-                program: compiled.clone(),
-                key: key.clone(),
-                request: Arc::new(Request::from_bytes(&pending.bytes).map_err(failed)?),
-            };
-            let (results, _) = engine
-                .run(&[job], seed().map_err(failed)?)
-                .map_err(broken)?;
-            let header = ReplyHeader {
-                params: public.params,
-                program: public.digest,
-                version: public.version,
-                key: client.key_id(),
-                request: Digest::of(&pending.bytes),
-                rows: 1,
-                results_per_row: public.result_count(),
-                bits: public.result.bits,
-            };
-            let reply = Reply::round(header, &results[0])
-                .map_err(failed)?
-                .to_bytes();
+            let seed = OsEntropy.secret().map_err(failed)?;
+            let answered = engine.answer(&compiled, &key, &pending.bytes, seed);
+            let (reply, _) = answered.map_err(broken)?;
             this.latencies.push(started.elapsed());
             this.bytes.up = pending.bytes.len();
             this.bytes.down = reply.len();
@@ -257,14 +235,6 @@ impl Encrypted {
         }
         Ok(this)
     }
-}
-
-/// New and secret for each evaluation.
-fn seed() -> Result<[u8; 32], FheError> {
-    let mut seed = [0; 32];
-    seed[..16].copy_from_slice(&OsEntropy.seed()?.to_le_bytes());
-    seed[16..].copy_from_slice(&OsEntropy.seed()?.to_le_bytes());
-    Ok(seed)
 }
 
 /// The smallest latencies that so many of all did not exceed.
