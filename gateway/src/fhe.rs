@@ -18,6 +18,7 @@ use kernels::{CpuBackend, KernelError};
 
 mod batch;
 mod desk;
+mod durable;
 mod http;
 mod jobs;
 mod keys;

@@ -14,7 +14,7 @@ use kernels::cpu::CpuKey;
 use kernels::{Backend, CpuBackend};
 use parking_lot::Mutex;
 
-use super::Tenant;
+use super::{Tenant, durable};
 
 mod cache;
 mod disk;
@@ -24,7 +24,6 @@ mod keeper;
 mod meta;
 mod uploads;
 
-pub(super) use disk::{make_dir, remove_if_there, sync_dir};
 pub use error::{KeyStoreError, UploadError};
 pub(super) use keeper::Keeper;
 pub(super) use meta::{Lifetimes, Meta, Wishes};
@@ -281,8 +280,8 @@ impl KeyStore {
         let temporary = self.layout.temporary(tenant, *id);
         let from = match bytes {
             Bytes::Memory(bytes) => {
-                disk::make_dir(&self.layout.tenant(tenant))
-                    .and_then(|()| disk::write_new(&temporary, bytes))
+                durable::make_dir(&self.layout.tenant(tenant))
+                    .and_then(|()| durable::write_new(&temporary, bytes))
                     .map_err(KeyStoreError::io(&temporary))?;
                 &*temporary
             }

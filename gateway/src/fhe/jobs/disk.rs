@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::{JobId, Note};
 use crate::fhe::Tenant;
-use crate::fhe::keys::{make_dir, remove_if_there, sync_dir};
+use crate::fhe::durable::{self, make_dir, remove_if_there, sync_dir};
 
 const MAGIC: &[u8; 4] = b"VGJB";
 const VERSION: u16 = 1;
@@ -47,17 +47,9 @@ impl Layout {
 
     /// Jobs found, after whatever an interrupted step left was removed. The directory is made if it is not there.
     pub fn scan(&self) -> io::Result<Vec<Found>> {
-        fs::create_dir_all(&self.0)?;
         let mut all = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let tenant = name.to_str().and_then(|name| name.parse::<Tenant>().ok());
-            if let Some(tenant) = tenant
-                && entry.file_type()?.is_dir()
-            {
-                scan_tenant(&entry.path(), &tenant, &mut all)?;
-            }
+        for (tenant, dir) in durable::tenants(&self.0)? {
+            scan_tenant(&dir, &tenant, &mut all)?;
         }
         Ok(all)
     }
@@ -65,17 +57,13 @@ impl Layout {
     /// On disk, in place of what was there, when this returns. Gives the bytes that it takes.
     pub fn write(&self, tenant: &Tenant, id: &JobId, note: &Note, body: &[u8]) -> io::Result<u64> {
         let path = self.job(tenant, id);
-        let dir = self.0.join(tenant.as_str());
-        make_dir(&dir)?;
-        let temporary = path.with_extension(TEMPORARY);
-        let written = write_whole(&temporary, note, body)
-            .and_then(|bytes| fs::rename(&temporary, &path).map(|()| bytes));
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        let bytes = written?;
-        sync_dir(&dir)?;
-        Ok(bytes)
+        make_dir(&self.0.join(tenant.as_str()))?;
+        let head = head(note)?;
+        durable::replace(&path, &path.with_extension(TEMPORARY), |file| {
+            file.write_all(&head)?;
+            file.write_all(body)
+        })?;
+        Ok((head.len() + body.len()) as u64)
     }
 
     pub fn read(&self, tenant: &Tenant, id: &JobId) -> io::Result<(Note, Bytes)> {
@@ -127,7 +115,8 @@ fn scan_tenant(dir: &Path, tenant: &Tenant, all: &mut Vec<Found>) -> io::Result<
     Ok(())
 }
 
-fn write_whole(path: &Path, note: &Note, body: &[u8]) -> io::Result<u64> {
+/// All that comes before the body.
+fn head(note: &Note) -> io::Result<Vec<u8>> {
     let note = serde_json::to_vec(note).map_err(io::Error::other)?;
     let len = u32::try_from(note.len()).map_err(io::Error::other)?;
     let mut head = Vec::with_capacity(HEADER_BYTES + note.len());
@@ -135,11 +124,7 @@ fn write_whole(path: &Path, note: &Note, body: &[u8]) -> io::Result<u64> {
     head.extend_from_slice(&VERSION.to_le_bytes());
     head.extend_from_slice(&len.to_le_bytes());
     head.extend_from_slice(&note);
-    let mut file = File::create(path)?;
-    file.write_all(&head)?;
-    file.write_all(body)?;
-    file.sync_all()?;
-    Ok((head.len() + body.len()) as u64)
+    Ok(head)
 }
 
 /// Leaves the file where what follows the note begins.

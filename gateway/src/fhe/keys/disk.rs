@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::{KeyInfo, Meta};
 use crate::fhe::Tenant;
+use crate::fhe::durable::{self, make_dir, remove_if_there, sync_dir};
 
 const KEY: &str = "vgek";
 const NOTE: &str = "json";
@@ -71,17 +72,9 @@ impl Layout {
 
     /// Keys found, after whatever an interrupted step left was removed. The directory is made if it is not there.
     pub fn scan(&self) -> io::Result<Vec<Found>> {
-        fs::create_dir_all(&self.0)?;
         let mut all = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let tenant = name.to_str().and_then(|name| name.parse::<Tenant>().ok());
-            if let Some(tenant) = tenant
-                && entry.file_type()?.is_dir()
-            {
-                self.scan_tenant(&tenant, &mut all)?;
-            }
+        for (tenant, _) in durable::tenants(&self.0)? {
+            self.scan_tenant(&tenant, &mut all)?;
         }
         Ok(all)
     }
@@ -211,39 +204,5 @@ pub(super) fn read_note<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
 pub(super) fn write_note<T: Serialize>(path: &Path, note: &T) -> io::Result<()> {
     let text = serde_json::to_vec(note).map_err(io::Error::other)?;
     let temporary = path.with_extension(format!("{NOTE}.{TEMPORARY}"));
-    let written = write_new(&temporary, &text).and_then(|()| fs::rename(&temporary, path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
-}
-
-/// Written and fsynced, its name not yet.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Made, and its name on disk.
-pub(in crate::fhe) fn make_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(dir)?;
-    dir.parent().map_or(Ok(()), sync_dir)
-}
-
-pub(in crate::fhe) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// True if it was there.
-pub(in crate::fhe) fn remove_if_there(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    durable::replace(path, &temporary, |file| file.write_all(&text))
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{self, Layout};
 use super::index::Candidate;
 use super::{Added, Bytes, KeyInfo, KeyStore, KeyStoreError, UploadError, Wishes};
-use crate::fhe::Tenant;
+use crate::fhe::{Tenant, durable};
 
 /// Unfinished at once: a client sends one key at a time, and begins another while one hangs.
 pub(super) const MAX_UPLOADS_PER_TENANT: usize = 4;
@@ -168,10 +168,10 @@ impl Upload {
 
     fn remove_files(&self) -> io::Result<()> {
         // The note first: a part alone is removed at the next start.
-        let note = disk::remove_if_there(&self.note)?;
-        let part = disk::remove_if_there(&self.part)?;
+        let note = durable::remove_if_there(&self.note)?;
+        let part = durable::remove_if_there(&self.part)?;
         match self.note.parent() {
-            Some(dir) if note || part => disk::sync_dir(dir),
+            Some(dir) if note || part => durable::sync_dir(dir),
             _ => Ok(()),
         }
     }
@@ -186,7 +186,7 @@ impl Uploads {
     /// The unfinished ones that are there; what belongs to none is removed.
     pub fn open(layout: &Layout) -> io::Result<Self> {
         let dir = layout.uploads();
-        disk::make_dir(&dir)?;
+        durable::make_dir(&dir)?;
         let mut all = HashMap::new();
         for file in fs::read_dir(&dir)? {
             let path = file?.path();
@@ -203,10 +203,10 @@ impl Uploads {
             let path = file?.path();
             let known = |upload: &Arc<Upload>| upload.part == path || upload.note == path;
             if !all.values().any(known) {
-                disk::remove_if_there(&path)?;
+                durable::remove_if_there(&path)?;
             }
         }
-        disk::sync_dir(&dir)?;
+        durable::sync_dir(&dir)?;
         Ok(Self {
             dir,
             all: Mutex::new(all),

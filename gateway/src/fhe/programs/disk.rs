@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{MAX_PROGRAM_BYTES, ProgramsError};
+use crate::fhe::durable;
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> ProgramsError + '_ {
     |source| ProgramsError::Io {
@@ -47,24 +48,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ProgramsError> {
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), ProgramsError> {
     let temporary = path.with_extension(TEMPORARY);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        failed(path)(error)
-    })
+    durable::replace(path, &temporary, |file| file.write_all(bytes)).map_err(failed(path))
 }
 
 /// One that is not there any more is removed.
 pub(super) fn remove(path: &Path) -> Result<(), ProgramsError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path)(error)),
-        _ => sync_folder(path).map_err(failed(path)),
-    }
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    let removed = durable::remove_if_there(path);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    removed
+        .and_then(|_| durable::sync_dir(folder))
+        .map_err(failed(path))
 }
