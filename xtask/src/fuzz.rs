@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{complete, heading};
+use crate::process::{cargo, complete, heading};
 
 pub const TARGETS: &[&str] = &[
     "program",
@@ -30,9 +30,8 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     let folder = root.join("fuzz");
     // Named, so that build scripts and macros are built without the counters.
     let host = host()?;
-    let mut build = Command::new("cargo");
+    let mut build = cargo(&folder);
     build
-        .current_dir(&folder)
         .args(["build", "--release", "--target", &host])
         .env("RUSTFLAGS", FLAGS);
     complete("cargo build", &mut build)?;

@@ -1,7 +1,7 @@
 //! Runs a child process with its output passed through, and says in words what failed.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Prints a heading, so that a long run shows where it is.
@@ -17,7 +17,7 @@ pub fn cargo(root: &Path) -> Command {
 }
 
 /// Where cargo puts what it builds for this workspace.
-pub fn target_dir(root: &Path) -> std::path::PathBuf {
+pub fn target_dir(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
 }
 
@@ -37,4 +37,15 @@ pub fn complete(what: &str, command: &mut Command) -> Result<(), String> {
     }
     eprintln!("   {what}: done in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// The program that a script unpacks into this folder of the target directory; `None` if it cannot, and has said why.
+pub fn unpack(root: &Path, script: &str, folder: &str) -> Result<Option<PathBuf>, String> {
+    let unpacked = Command::new(root.join(script))
+        .arg(target_dir(root).join(folder))
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot start {script}: {error}"))?;
+    let path = String::from_utf8_lossy(&unpacked.stdout).trim().to_owned();
+    Ok(unpacked.status.success().then(|| PathBuf::from(path)))
 }

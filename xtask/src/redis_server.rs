@@ -1,10 +1,9 @@
 //! A Redis server for the tests of shared limits: the one that is installed, else Debian's, unpacked into target/redis-server.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::prerequisites;
-use crate::process::{in_ci, target_dir};
+use crate::process::{in_ci, unpack};
 
 const SCRIPT: &str = "scripts/redis-server.sh";
 
@@ -13,14 +12,8 @@ pub fn find(root: &Path) -> Result<Option<PathBuf>, String> {
     if prerequisites::missing(&["redis-server"]).is_empty() {
         return Ok(Some(PathBuf::from("redis-server")));
     }
-    let unpacked = Command::new(root.join(SCRIPT))
-        .arg(target_dir(root).join("redis-server"))
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot start {SCRIPT}: {error}"))?;
-    if unpacked.status.success() {
-        let path = String::from_utf8_lossy(&unpacked.stdout).trim().to_owned();
-        return Ok(Some(PathBuf::from(path)));
+    if let Some(unpacked) = unpack(root, SCRIPT, "redis-server")? {
+        return Ok(Some(unpacked));
     }
     let missing = prerequisites::missing(&["redis-server"]);
     if in_ci() {

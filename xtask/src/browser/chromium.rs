@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::process::{in_ci, target_dir};
+use crate::process::{in_ci, unpack};
 
 const SCRIPT: &str = "scripts/chromium.sh";
 const NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
@@ -23,14 +23,8 @@ pub fn find(root: &Path) -> Result<Option<PathBuf>, String> {
     if let Some(name) = NAMES.iter().find(runs) {
         return Ok(Some(PathBuf::from(name)));
     }
-    let unpacked = Command::new(root.join(SCRIPT))
-        .arg(target_dir(root).join("chromium"))
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot start {SCRIPT}: {error}"))?;
-    if unpacked.status.success() {
-        let path = String::from_utf8_lossy(&unpacked.stdout).trim().to_owned();
-        return Ok(Some(PathBuf::from(path)));
+    if let Some(unpacked) = unpack(root, SCRIPT, "chromium")? {
+        return Ok(Some(unpacked));
     }
     if in_ci() {
         return Err(format!(
