@@ -10,6 +10,8 @@ mod portable;
 mod x86;
 
 pub(super) use portable::Portable;
+use pulp::bytemuck::Pod;
+use pulp::cast;
 
 /// Eight numbers in memory, aligned as a cache line and as the widest register.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,19 +20,31 @@ pub(super) struct Eight<T = f64>(pub [T; 8]);
 
 /// The arithmetic of one kind of processor. `F` is eight `f64`, `U` eight `u64`.
 pub(super) trait Simd: Copy + Send + Sync {
-    type F: Copy;
-    type U: Copy;
+    type F: Pod;
+    type U: Pod;
 
     fn name(self) -> &'static str;
 
     /// Runs `work` as code for this kind: all that it calls must be inlined into it.
     fn run<R>(self, work: impl FnOnce() -> R) -> R;
 
-    fn load(self, from: &Eight) -> Self::F;
-    fn store(self, to: &mut Eight, value: Self::F);
+    #[inline(always)]
+    fn load(self, from: &Eight) -> Self::F {
+        cast(from.0)
+    }
+    #[inline(always)]
+    fn store(self, to: &mut Eight, value: Self::F) {
+        to.0 = cast(value);
+    }
     /// From anywhere, aligned or not.
-    fn load_words(self, from: &[u64; 8]) -> Self::U;
-    fn store_words(self, to: &mut [u64; 8], value: Self::U);
+    #[inline(always)]
+    fn load_words(self, from: &[u64; 8]) -> Self::U {
+        cast(*from)
+    }
+    #[inline(always)]
+    fn store_words(self, to: &mut [u64; 8], value: Self::U) {
+        *to = cast(value);
+    }
     fn splat(self, value: f64) -> Self::F;
     fn splat_word(self, value: u64) -> Self::U;
 

@@ -3,9 +3,8 @@
 use std::arch::aarch64::{float64x2_t, uint64x2_t};
 
 use pulp::aarch64::Neon;
-use pulp::cast;
 
-use super::{Eight, Simd};
+use super::Simd;
 
 impl Simd for Neon {
     type F = [float64x2_t; 4];
@@ -17,22 +16,6 @@ impl Simd for Neon {
     #[inline(always)]
     fn run<R>(self, work: impl FnOnce() -> R) -> R {
         self.vectorize(work)
-    }
-    #[inline(always)]
-    fn load(self, from: &Eight) -> Self::F {
-        cast(from.0)
-    }
-    #[inline(always)]
-    fn store(self, to: &mut Eight, value: Self::F) {
-        to.0 = cast(value);
-    }
-    #[inline(always)]
-    fn load_words(self, from: &[u64; 8]) -> Self::U {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store_words(self, to: &mut [u64; 8], value: Self::U) {
-        *to = cast(value);
     }
     #[inline(always)]
     fn splat(self, value: f64) -> Self::F {

@@ -1,6 +1,6 @@
 //! Plain Rust, for processors without anything better, and as the plainest description of what the others do.
 
-use super::{Eight, Simd};
+use super::Simd;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cpu) struct Portable;
@@ -23,22 +23,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn run<R>(self, work: impl FnOnce() -> R) -> R {
         work()
-    }
-    #[inline(always)]
-    fn load(self, from: &Eight) -> Self::F {
-        from.0
-    }
-    #[inline(always)]
-    fn store(self, to: &mut Eight, value: Self::F) {
-        to.0 = value;
-    }
-    #[inline(always)]
-    fn load_words(self, from: &[u64; 8]) -> Self::U {
-        *from
-    }
-    #[inline(always)]
-    fn store_words(self, to: &mut [u64; 8], value: Self::U) {
-        *to = value;
     }
     #[inline(always)]
     fn splat(self, value: f64) -> Self::F {

@@ -21,22 +21,6 @@ impl Simd for V4 {
         self.vectorize(work)
     }
     #[inline(always)]
-    fn load(self, from: &Eight) -> Self::F {
-        cast(from.0)
-    }
-    #[inline(always)]
-    fn store(self, to: &mut Eight, value: Self::F) {
-        to.0 = cast(value);
-    }
-    #[inline(always)]
-    fn load_words(self, from: &[u64; 8]) -> Self::U {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store_words(self, to: &mut [u64; 8], value: Self::U) {
-        *to = cast(value);
-    }
-    #[inline(always)]
     fn splat(self, value: f64) -> Self::F {
         self.avx512f._mm512_set1_pd(value)
     }
@@ -163,22 +147,6 @@ impl Simd for V3 {
     #[inline(always)]
     fn run<R>(self, work: impl FnOnce() -> R) -> R {
         self.vectorize(work)
-    }
-    #[inline(always)]
-    fn load(self, from: &Eight) -> Self::F {
-        cast(from.0)
-    }
-    #[inline(always)]
-    fn store(self, to: &mut Eight, value: Self::F) {
-        to.0 = cast(value);
-    }
-    #[inline(always)]
-    fn load_words(self, from: &[u64; 8]) -> Self::U {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store_words(self, to: &mut [u64; 8], value: Self::U) {
-        *to = cast(value);
     }
     #[inline(always)]
     fn splat(self, value: f64) -> Self::F {
