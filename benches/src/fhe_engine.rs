@@ -163,11 +163,7 @@ fn program<K: Send + Sync>(
             .encrypt_rows(&public, rows, &mut OsEntropy)
             .map_err(of)?;
         let request = Arc::new(Request::from_bytes(&pending.bytes).map_err(of)?);
-        let job = Job {
-            program: Arc::clone(&compiled),
-            key: Arc::clone(key),
-            request,
-        };
+        let job = Job::whole(Arc::clone(&compiled), Arc::clone(key), request);
         let began = Instant::now();
         let (results, _) = engine.run(&[job], rand::random()).map_err(of)?;
         let took = began.elapsed();

@@ -265,11 +265,11 @@ impl Probe {
         let ones = vec![vec![1i64; self.program.input_count()]; rows];
         let pending = client.encrypt(&public, &ones, &mut OsEntropy)?;
         let request = Arc::new(Request::from_bytes(&pending.bytes)?);
-        let job = Job {
-            program: Arc::new(Compiled::new(self.program.clone())?),
-            key: key.clone(),
-            request: request.clone(),
-        };
+        let job = Job::whole(
+            Arc::new(Compiled::new(self.program.clone())?),
+            key.clone(),
+            request.clone(),
+        );
         let (results, _) = engine.run(&[job], seed)?;
         let header = ReplyHeader {
             params: request.params,

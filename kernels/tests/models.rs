@@ -61,11 +61,11 @@ fn check(name: &str, set: ParamSet, count: usize, at_least: f64) {
         .encrypt_rows(&public, &asked, &mut OsEntropy)
         .unwrap();
     let engine = Engine::new(CpuBackend::new(None).unwrap());
-    let job = Job {
-        key: Arc::new(engine.backend().expand(&evaluation).unwrap()),
-        program: Arc::new(Compiled::new(program.clone()).unwrap()),
-        request: Arc::new(Request::from_bytes(&pending.bytes).unwrap()),
-    };
+    let job = Job::whole(
+        Arc::new(Compiled::new(program.clone()).unwrap()),
+        Arc::new(engine.backend().expand(&evaluation).unwrap()),
+        Arc::new(Request::from_bytes(&pending.bytes).unwrap()),
+    );
     let (results, timings) = engine.run(&[job], [3; 32]).unwrap();
     println!(
         "{count} rows: {timings:?}, {} bytes up",

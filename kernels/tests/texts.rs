@@ -28,11 +28,11 @@ fn texts_are_scored_encrypted_as_in_the_clear() {
         .encrypt_texts(&public, TEXTS, &mut OsEntropy)
         .unwrap();
     let engine = Engine::new(CpuBackend::new(None).unwrap());
-    let job = Job {
-        key: Arc::new(engine.backend().expand(&evaluation).unwrap()),
-        program: Arc::new(Compiled::new(program.clone()).unwrap()),
-        request: Arc::new(Request::from_bytes(&pending.bytes).unwrap()),
-    };
+    let job = Job::whole(
+        Arc::new(Compiled::new(program.clone()).unwrap()),
+        Arc::new(engine.backend().expand(&evaluation).unwrap()),
+        Arc::new(Request::from_bytes(&pending.bytes).unwrap()),
+    );
     let (results, _) = engine.run(&[job], [3; 32]).unwrap();
     let header = ReplyHeader {
         params: ParamSet::Linear,

@@ -116,7 +116,7 @@ impl Scorer {
             urgency: 0,
             deadline: None,
             digest,
-            request,
+            request: Arc::new(request),
             given_up: GivenUp::default(),
         })
     }

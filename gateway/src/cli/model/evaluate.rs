@@ -228,11 +228,11 @@ impl Encrypted {
                 .encrypt_rows(&public, std::slice::from_ref(row), &mut OsEntropy)
                 .map_err(wrong_row)?;
             let started = Instant::now();
-            let job = Job {
-                program: compiled.clone(),
-                key: key.clone(),
-                request: Arc::new(Request::from_bytes(&pending.bytes).map_err(failed)?),
-            };
+            let job = Job::whole(
+                compiled.clone(),
+                key.clone(),
+                Arc::new(Request::from_bytes(&pending.bytes).map_err(failed)?),
+            );
             let (results, _) = engine
                 .run(&[job], seed().map_err(failed)?)
                 .map_err(broken)?;
