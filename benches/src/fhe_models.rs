@@ -192,11 +192,7 @@ impl Bench {
             .encrypt_rows(&self.public, rows, &mut OsEntropy)
             .map_err(of)?;
         let request = Arc::new(Request::from_bytes(&pending.bytes).map_err(of)?);
-        let job = Job {
-            program: self.compiled.clone(),
-            key: self.key.clone(),
-            request: request.clone(),
-        };
+        let job = Job::whole(self.compiled.clone(), self.key.clone(), request.clone());
         let (began, before) = (Instant::now(), cpu::own());
         let (results, _) = self.engine.run(&[job], rand::random()).map_err(of)?;
         let (took, cpu) = (began.elapsed(), cpu::own().saturating_sub(before));

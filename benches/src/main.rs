@@ -2,6 +2,7 @@
 
 mod cpu;
 mod fhe_engine;
+mod fhe_latency;
 mod fhe_models;
 mod fhe_noise;
 mod gateway;
@@ -65,6 +66,7 @@ enum Bench {
     Swap,
     Peers,
     Fhe,
+    FheLatency,
     FheModels,
     Noise,
     Outbox,
@@ -73,11 +75,12 @@ enum Bench {
 
 impl Bench {
     /// Without `peers`, which needs another gateway, and `noise`, which takes minutes.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Http,
         Self::Policy,
         Self::Swap,
         Self::Fhe,
+        Self::FheLatency,
         Self::FheModels,
         Self::Outbox,
         Self::Sync,
@@ -147,6 +150,7 @@ async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
         Bench::Swap => policy_swaps::run(context).await,
         Bench::Peers => peers::run(context).await,
         Bench::Fhe => fhe_engine::run(context),
+        Bench::FheLatency => fhe_latency::run(context).await,
         Bench::FheModels => fhe_models::run(context),
         Bench::Noise => fhe_noise::run(context),
         Bench::Outbox => outbox_appends::run(context).await,

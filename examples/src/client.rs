@@ -229,6 +229,18 @@ impl Connection {
         async move { self.exchange(request?, began).await }
     }
 
+    pub fn post_bytes<'a>(
+        &'a mut self,
+        path: &str,
+        body: Bytes,
+        headers: Headers<'_>,
+    ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'a> {
+        let began = Instant::now();
+        let body = Full::from(body).boxed_unsync();
+        let request = self.request(Method::POST, path, headers, body);
+        async move { self.exchange(request?, began).await }
+    }
+
     /// Reads a streamed answer: how many pieces came, and the time between the first and the last.
     pub async fn stream(&mut self, path: &str) -> Result<(usize, Duration), Error> {
         let request = self.request(Method::GET, path, &[], Empty::new().boxed_unsync())?;

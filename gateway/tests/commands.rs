@@ -19,6 +19,9 @@ mod guests;
 #[path = "commands/installed.rs"]
 mod installed;
 #[cfg(feature = "fhe")]
+#[path = "commands/jobs.rs"]
+mod jobs;
+#[cfg(feature = "fhe")]
 #[path = "commands/keys.rs"]
 mod keys;
 #[path = "commands/limits_store.rs"]

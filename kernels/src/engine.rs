@@ -3,6 +3,7 @@
 //! Invariants: jobs never mix but inside a batch, where each ciphertext carries its key; memory is bounded by
 //! [`MAX_CIPHERTEXTS`], which the caller keeps by asking [`Compiled::ciphertexts_per_row`] first.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,11 +63,26 @@ impl Compiled {
     }
 }
 
-/// One request to be evaluated.
+/// Rows of one request to be evaluated.
 pub struct Job<K> {
     pub program: Arc<Compiled>,
     pub key: Arc<K>,
     pub request: Arc<Request>,
+    /// Which of the request's rows: a long request is evaluated in parts, whose results follow one another.
+    pub rows: Range<usize>,
+}
+
+impl<K> Job<K> {
+    /// All rows at once.
+    pub fn whole(program: Arc<Compiled>, key: Arc<K>, request: Arc<Request>) -> Self {
+        let rows = 0..request.rows();
+        Self {
+            program,
+            key,
+            request,
+            rows,
+        }
+    }
 }
 
 /// Where a batch's time went.
@@ -136,11 +152,7 @@ impl<B: Backend> Engine<B> {
     ) -> Result<(Vec<u8>, Timings), KernelError> {
         let digest = Digest::of(request);
         let request = Arc::new(Request::from_bytes(request).map_err(KernelError::Wire)?);
-        let job = Job {
-            program: program.clone(),
-            key: key.clone(),
-            request: request.clone(),
-        };
+        let job = Job::whole(program.clone(), key.clone(), request.clone());
         let (results, timings) = self.run(&[job], seed)?;
         let reply = Reply::to(&request, digest, program.program(), &results[0]);
         Ok((reply.map_err(KernelError::Wire)?.to_bytes(), timings))
@@ -151,7 +163,10 @@ impl<B: Backend> Engine<B> {
         jobs: &[Job<B::Key>],
         key_of: &[u32],
     ) -> Result<(LweBatch, Vec<Running>), KernelError> {
-        let masks: Vec<Vec<u64>> = jobs.iter().map(|job| expand_masks(&job.request)).collect();
+        let masks: Vec<Vec<u64>> = jobs
+            .iter()
+            .map(|job| expand_masks(&job.request, job.rows.clone()))
+            .collect::<Result<_, _>>()?;
         let (mut inputs, mut sums, mut running) = (Vec::new(), Vec::new(), Vec::new());
         for (index, job) in jobs.iter().enumerate() {
             running.push(Running {
@@ -162,6 +177,7 @@ impl<B: Backend> Engine<B> {
             let rows = job
                 .request
                 .row_bodies()
+                .skip(job.rows.start)
                 .zip(masks[index].chunks_exact(POLYNOMIAL_SIZE));
             for (body, mask) in rows {
                 let input = inputs.len();
@@ -278,7 +294,7 @@ impl<B: Backend> Engine<B> {
             });
             let before = &program.rounds()[round - 1];
             let width = before.lookup.as_ref().map_or(0, Lookup::outputs);
-            for row in 0..job.request.rows() {
+            for row in 0..job.rows.len() {
                 sums.extend(program.rounds()[round].sums.iter().map(|sum| LweSum {
                     base: one.start + row * width,
                     terms: &sum.terms,
@@ -299,7 +315,7 @@ fn constant(sum: &Sum, step_bits: u32) -> u64 {
 
 /// A copy of the job's ciphertexts, so many for each row, and its rows.
 fn segment<K>(batch: &LweBatch, job: &Job<K>, one: &Running, per_row: usize) -> (LweBatch, usize) {
-    let rows = job.request.rows();
+    let rows = job.rows.len();
     let count = rows * per_row;
     let part = LweBatch {
         words: batch.words[one.start * LWE_WORDS..][..count * LWE_WORDS].to_vec(),
@@ -360,7 +376,12 @@ fn check<K>(jobs: &[Job<K>]) -> Result<(), KernelError> {
                 "a request has another number of values than its program",
             ));
         }
-        ciphertexts += job.request.rows() * job.program.ciphertexts_per_row();
+        if job.rows.is_empty() || job.rows.end > job.request.rows() {
+            return Err(KernelError::Shape(
+                "a job is of rows that its request does not have",
+            ));
+        }
+        ciphertexts += job.rows.len() * job.program.ciphertexts_per_row();
     }
     match ciphertexts {
         got if got > MAX_CIPHERTEXTS => Err(KernelError::TooLarge {

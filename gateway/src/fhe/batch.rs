@@ -1,5 +1,6 @@
 //! One engine with its queue and its thread: requests of any keys and programs are admitted, gathered into batches, and
-//! answered. Who is next and who is turned away is decided in `schedule`.
+//! answered. Who is next and who is turned away is decided in `schedule`. A request of more rows than a batch has time for is
+//! computed in parts, in the order of its rows, between which others have their turn.
 //!
 //! Invariants: the queue is bounded, in requests, in bytes and in the time it would take; a batch never holds more
 //! ciphertexts than the engine takes, nor keys that do not fit the cache together; a request that fails, fails alone;
@@ -8,32 +9,28 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use edge_types::Digest;
-use fhe::{Entropy, KeyId, OsEntropy, Program, Reply, Request};
+use fhe::{Entropy, OsEntropy};
 use kernels::cpu::CpuKey;
-use kernels::{Compiled, CpuBackend, Engine, Job, KernelError, MAX_CIPHERTEXTS, Timings};
+use kernels::{CpuBackend, Engine, Job, KernelError, MAX_CIPHERTEXTS, Timings};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::keys::KeyStore;
-use super::{FheOptions, FheStartError, Problem, Tenant};
+use super::{FheOptions, FheStartError, Problem};
 
+mod asked;
 mod nice;
 pub(super) mod schedule;
 
+pub use asked::Evaluated;
+pub(super) use asked::{Ask, GivenUp};
+use asked::{REQUEST_COST, Waiting, Waits, row_cost};
 pub(super) use schedule::Class;
-use schedule::{BOOTSTRAP_COST, Fit, Scheduler, Terms};
 pub use schedule::{Busy, Refusal};
-
-/// Of every request, whatever it computes: its masks are expanded and its reply is packed, which is like ten terms.
-const REQUEST_COST: u64 = 10;
-/// A request in the queue is its values and about so much around them.
-const REQUEST_BYTES: usize = 512;
+use schedule::{Fit, Scheduler};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -60,89 +57,6 @@ impl Limits {
             },
             nice: options.nice,
         }
-    }
-}
-
-/// An evaluation that is done.
-#[derive(Clone, Debug)]
-pub struct Evaluated {
-    pub reply: Bytes,
-    /// From admission until the engine was free.
-    pub queued: Duration,
-    /// While others were waited for, to be computed together.
-    pub gathered: Duration,
-    /// Of the whole batch that it was part of.
-    pub timings: Timings,
-    pub batch_len: usize,
-}
-
-/// One checked request.
-pub(super) struct Ask {
-    pub program: Arc<Compiled>,
-    pub request: Arc<Request>,
-    /// Of the request's bytes.
-    pub digest: Digest,
-    pub tenant: Tenant,
-    pub class: Class,
-    /// Of the tenant, 0 to 9.
-    pub priority: u8,
-    /// 0 to 7, the most urgent first.
-    pub urgency: u8,
-    /// Afterwards nobody wants the answer.
-    pub deadline: Option<Instant>,
-    pub key: KeyId,
-    pub given_up: GivenUp,
-}
-
-/// Said by who asked and wants no answer any more, though it still waits for one.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GivenUp(Arc<AtomicBool>);
-
-impl GivenUp {
-    pub fn give_up(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Ask {
-    /// At least 1: what the batch counts.
-    fn ciphertexts(&self) -> usize {
-        (self.request.rows() * self.program.ciphertexts_per_row()).max(1)
-    }
-
-    fn terms(&self) -> Terms {
-        let rows = self.request.rows();
-        Terms {
-            tenant: self.tenant.clone(),
-            class: self.class,
-            priority: self.priority,
-            urgency: self.urgency,
-            cost: cost(self.program.program(), rows),
-            bytes: rows * self.request.values_per_row() * 8 + REQUEST_BYTES,
-            deadline: self.deadline,
-        }
-    }
-}
-
-/// What so many rows of a program cost, in the units of `schedule`.
-fn cost(program: &Program, rows: usize) -> u64 {
-    let row = program.bootstraps_per_row() as u64 * BOOTSTRAP_COST + program.terms_per_row() as u64;
-    REQUEST_COST + rows as u64 * row
-}
-
-struct Waiting {
-    ask: Ask,
-    since: Instant,
-    answer: oneshot::Sender<Result<Evaluated, Problem>>,
-}
-
-impl Waiting {
-    fn is_gone(&self) -> bool {
-        self.answer.is_closed() || self.ask.given_up.is_given_up()
     }
 }
 
@@ -236,17 +150,12 @@ impl Batcher {
         let shared = &self.0;
         let now = Instant::now();
         let mut queue = shared.queue.lock();
-        let (answer, receiver) = oneshot::channel();
+        let terms = ask.terms();
+        let (waiting, receiver) = Waiting::new(ask, now);
         if queue.closed {
             // The receiver tells.
             return Ok(receiver);
         }
-        let terms = ask.terms();
-        let waiting = Waiting {
-            ask,
-            since: now,
-            answer,
-        };
         if let Err((_, busy)) = queue.scheduler.admit(now, terms, waiting) {
             let reason = match busy.refusal {
                 Refusal::TenantFull => "tenant",
@@ -327,22 +236,34 @@ impl Worker {
         let budget = self.keys.cache_budget();
         let (mut ciphertexts, mut key_bytes) = (0, 0);
         let mut keys = HashSet::new();
-        let fits = |next: &mut Waiting, _, len: usize| {
-            let more = next.ask.ciphertexts();
-            let params = next.ask.program.params();
-            let more_bytes = match keys.contains(&(next.ask.key, params)) {
+        let fits = |next: &mut Waiting, left: u64, len: usize| {
+            let ask = &next.asked.ask;
+            let params = ask.program.params();
+            let key = (ask.key, params);
+            let more_bytes = match keys.contains(&key) {
                 true => 0,
                 false => self.keys.expanded_bytes(self.engine.backend(), params),
             };
-            let fits = len < limits.batch_size
-                && ciphertexts + more <= MAX_CIPHERTEXTS
-                && key_bytes + more_bytes <= budget;
-            if !fits && len > 0 {
+            let least = REQUEST_COST + row_cost(ask.program.program());
+            let has_room = len < limits.batch_size && key_bytes + more_bytes <= budget;
+            if len > 0 && (!has_room || least > left) {
                 return Fit::No;
             }
-            keys.insert((next.ask.key, params));
-            (ciphertexts, key_bytes) = (ciphertexts + more, key_bytes + more_bytes);
-            Fit::Whole
+            // What is left of the batch's time is filled with rows, and never more ciphertexts than there is room for.
+            let per_row = ask.program.ciphertexts_per_row().max(1);
+            let rows = (MAX_CIPHERTEXTS - ciphertexts) / per_row;
+            if len > 0 && rows == 0 {
+                return Fit::No;
+            }
+            let room = REQUEST_COST + rows as u64 * row_cost(ask.program.program());
+            let part = next.part(left.min(room));
+            let taken = part.as_ref().map_or(&*next, |(part, _)| part);
+            (ciphertexts, key_bytes) = (ciphertexts + taken.ciphertexts(), key_bytes + more_bytes);
+            keys.insert(key);
+            match part {
+                Some((part, cost)) => Fit::Part(part, cost),
+                None => Fit::Whole,
+            }
         };
         let now = Instant::now();
         let taken = queue
@@ -354,7 +275,7 @@ impl Worker {
                 .increment(count as u64);
         }
         for one in taken.late {
-            let _ = one.answer.send(Err(Problem::too_late(1)));
+            one.asked.answer(Err(Problem::too_late(1)));
         }
         taken.batch
     }
@@ -364,14 +285,12 @@ impl Worker {
         for one in batch.into_iter().filter(|one| !one.is_gone()) {
             match self.keys.expanded(
                 self.engine.backend(),
-                &one.ask.tenant,
-                one.ask.key,
-                one.ask.program.params(),
+                &one.asked.ask.tenant,
+                one.asked.ask.key,
+                one.asked.ask.program.params(),
             ) {
                 Ok(key) => ready.push((one, key)),
-                Err(error) => {
-                    let _ = one.answer.send(Err(error.into()));
-                }
+                Err(error) => one.asked.answer(Err(error.into())),
             }
         }
         self.evaluate_ready(ready, gathering, began);
@@ -389,9 +308,10 @@ impl Worker {
         let jobs: Vec<Job<CpuKey>> = ready
             .iter()
             .map(|(one, key)| Job {
-                program: one.ask.program.clone(),
+                program: one.asked.ask.program.clone(),
                 key: key.clone(),
-                request: one.ask.request.clone(),
+                request: one.asked.ask.request.clone(),
+                rows: one.rows.clone(),
             })
             .collect();
         // A panic in arithmetic is a bug of ours: it costs this batch, and not the engine.
@@ -419,15 +339,12 @@ impl Worker {
         self.count(&ready, &timings);
         let batch_len = ready.len();
         for ((one, _), words) in ready.into_iter().zip(results) {
-            let evaluated = reply(&one.ask, &words).map(|reply| Evaluated {
-                reply,
-                queued: gathering.saturating_duration_since(one.since),
-                gathered: began.saturating_duration_since(gathering.max(one.since)),
-                timings,
-                batch_len,
-            });
-            // Who stopped waiting does not mind.
-            let _ = one.answer.send(evaluated);
+            let since = one.asked.since;
+            let waits = Waits {
+                queued: gathering.saturating_duration_since(since),
+                gathered: began.saturating_duration_since(gathering.max(since)),
+            };
+            one.computed(words, waits, timings, batch_len);
         }
     }
 
@@ -440,13 +357,13 @@ impl Worker {
             return;
         }
         for (one, _) in ready {
-            let _ = one.answer.send(Err(Problem::internal()));
+            one.asked.answer(Err(Problem::internal()));
         }
     }
 
     fn count(&self, ready: &[(Waiting, Arc<CpuKey>)], timings: &Timings) {
         let engine = self.shared.name;
-        let rows: usize = ready.iter().map(|(one, _)| one.ask.request.rows()).sum();
+        let rows: usize = ready.iter().map(|(one, _)| one.rows.len()).sum();
         metrics::counter!("gateway_fhe_rows_total", "engine" => engine).increment(rows as u64);
         metrics::counter!("gateway_fhe_bootstraps_total").increment(timings.bootstraps as u64);
         metrics::histogram!("gateway_fhe_batch_requests", "engine" => engine)
@@ -459,16 +376,6 @@ impl Worker {
         for (part, time) in parts {
             metrics::histogram!("gateway_fhe_batch_seconds", "part" => part, "engine" => engine)
                 .record(time.as_secs_f64());
-        }
-    }
-}
-
-fn reply(ask: &Ask, words: &[u64]) -> Result<Bytes, Problem> {
-    match Reply::to(&ask.request, ask.digest, ask.program.program(), words) {
-        Ok(reply) => Ok(reply.to_bytes().into()),
-        Err(error) => {
-            tracing::error!(%error, "a reply could not be made");
-            Err(Problem::internal())
         }
     }
 }

@@ -10,6 +10,7 @@ use http_body_util::Full;
 
 mod jobs;
 mod lifecycle;
+mod parts;
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models");
 const LINEAR: &str = "breast-cancer-linear";

@@ -205,34 +205,84 @@ fn encrypted_results_are_the_clear_ones_with_several_keys_in_one_batch() {
     for (key, lookups) in plan {
         let program = random_program(&mut random, lookups);
         let one = ask(fixture, key, &program, &mut random);
-        jobs.push(Job {
-            program: Arc::new(Compiled::new(program).unwrap()),
-            key: key_of(fixture, key),
-            request: Arc::new(Request::from_bytes(&one.pending.bytes).unwrap()),
-        });
+        jobs.push(Job::whole(
+            Arc::new(Compiled::new(program).unwrap()),
+            key_of(fixture, key),
+            Arc::new(Request::from_bytes(&one.pending.bytes).unwrap()),
+        ));
         asked.push(one);
     }
     let (results, timings) = engine.run(&jobs, [9; 32]).unwrap();
     assert!(timings.bootstraps > 0);
     for ((job, asked), words) in jobs.iter().zip(&asked).zip(&results) {
-        let program = job.program.program();
-        let bytes = reply(program, asked, words);
-        let scores = asked
-            .client
-            .decrypt(&asked.public, &asked.pending, &bytes)
-            .unwrap();
-        for (row, scores) in asked.rows.iter().zip(&scores) {
-            let clear = program.evaluate_clear(row).unwrap();
-            for ((score, clear), error) in
-                scores.iter().zip(&clear).zip(&program.noise().score_error)
-            {
-                let off = (score.integer - *clear as f64).abs();
-                assert!(
-                    off <= *error,
-                    "{score:?} is not {clear}, and at most {error} off"
-                );
+        check_scores(job.program.program(), asked, words);
+    }
+}
+
+/// Every decrypted score is the clear one, but for noise.
+fn check_scores(program: &Program, asked: &Asked, words: &[u64]) {
+    let bytes = reply(program, asked, words);
+    let scores = asked
+        .client
+        .decrypt(&asked.public, &asked.pending, &bytes)
+        .unwrap();
+    for (row, scores) in asked.rows.iter().zip(&scores) {
+        let clear = program.evaluate_clear(row).unwrap();
+        for ((score, clear), error) in scores.iter().zip(&clear).zip(&program.noise().score_error) {
+            let off = (score.integer - *clear as f64).abs();
+            assert!(
+                off <= *error,
+                "{score:?} is not {clear}, and at most {error} off"
+            );
+        }
+    }
+}
+
+/// Parts of several requests, in batches of their own: one after another they are the results of the whole.
+#[test]
+fn a_request_that_is_evaluated_in_parts_has_the_same_scores() {
+    let fixture = fixture();
+    let engine = Engine::new(crate::CpuBackend::new(Some(2)).unwrap());
+    let mut random = Random(43);
+    let mut asked = |key, lookups| {
+        loop {
+            let program = random_program(&mut random, lookups);
+            let one = ask(fixture, key, &program, &mut random);
+            if one.rows.len() == 3 {
+                let request = Arc::new(Request::from_bytes(&one.pending.bytes).unwrap());
+                let compiled = Arc::new(Compiled::new(program).unwrap());
+                return (one, Job::whole(compiled, key_of(fixture, key), request));
             }
         }
+    };
+    let all = [asked(0, 2), asked(2, 0), asked(1, 1)];
+    let mut results = vec![Vec::new(); all.len()];
+    for (number, rows) in [0..1, 1..3].into_iter().enumerate() {
+        let part = |(_, job): &(Asked, Job<crate::cpu::CpuKey>)| Job {
+            program: job.program.clone(),
+            key: job.key.clone(),
+            request: job.request.clone(),
+            rows: rows.clone(),
+        };
+        let jobs: Vec<_> = all.iter().map(part).collect();
+        let (parts, _) = engine.run(&jobs, [number as u8; 32]).unwrap();
+        for (whole, part) in results.iter_mut().zip(parts) {
+            whole.extend(part);
+        }
+    }
+    for ((asked, job), words) in all.iter().zip(&results) {
+        check_scores(job.program.program(), asked, words);
+    }
+    let (_, job) = &all[0];
+    for rows in [3..3, 2..4] {
+        let outside = Job {
+            program: job.program.clone(),
+            key: job.key.clone(),
+            request: job.request.clone(),
+            rows,
+        };
+        let refused = engine.run(&[outside], [0; 32]);
+        assert!(matches!(refused, Err(KernelError::Shape(_))));
     }
 }
 
@@ -244,11 +294,11 @@ fn a_reply_to_something_else_is_refused() {
     let program = random_program(&mut random, 0);
     let first = ask(fixture, 2, &program, &mut random);
     let second = ask(fixture, 2, &program, &mut random);
-    let job = Job {
-        program: Arc::new(Compiled::new(program.clone()).unwrap()),
-        key: key_of(fixture, 2),
-        request: Arc::new(Request::from_bytes(&first.pending.bytes).unwrap()),
-    };
+    let job = Job::whole(
+        Arc::new(Compiled::new(program.clone()).unwrap()),
+        key_of(fixture, 2),
+        Arc::new(Request::from_bytes(&first.pending.bytes).unwrap()),
+    );
     let (results, _) = engine.run(&[job], [1; 32]).unwrap();
     let bytes = reply(&program, &first, &results[0]);
     first
@@ -288,11 +338,7 @@ fn too_much_at_once_is_refused_before_any_work() {
     let pending = client.encrypt(&public, &rows, &mut OsEntropy).unwrap();
     let request = Arc::new(Request::from_bytes(&pending.bytes).unwrap());
     let compiled = Arc::new(Compiled::new(program).unwrap());
-    let job = || Job {
-        program: compiled.clone(),
-        key: key_of(fixture, 2),
-        request: request.clone(),
-    };
+    let job = || Job::whole(compiled.clone(), key_of(fixture, 2), request.clone());
     let jobs: Vec<_> = (0..=MAX_CIPHERTEXTS / fhe::wire::MAX_ROWS)
         .map(|_| job())
         .collect();

@@ -114,8 +114,10 @@ impl<V> PerClass<V> {
 }
 
 /// Whether a request has room in a batch.
-pub(in crate::fhe) enum Fit {
+pub(in crate::fhe) enum Fit<T> {
     Whole,
+    /// A piece of its front, and what the piece costs; the rest stays where it is.
+    Part(T, u64),
     No,
 }
 
@@ -276,7 +278,7 @@ impl<T> Scheduler<T> {
         now: Instant,
         batch_time: Duration,
         is_gone: impl Fn(&T) -> bool,
-        mut fits: impl FnMut(&mut T, u64, usize) -> Fit,
+        mut fits: impl FnMut(&mut T, u64, usize) -> Fit<T>,
     ) -> Taken<T> {
         let budget = self.cost_in(batch_time);
         let mut taken = Taken {
@@ -307,6 +309,17 @@ impl<T> Scheduler<T> {
             let left = budget.saturating_sub(taken.cost);
             let cost = one.terms.cost;
             match fits(&mut one.item, left, taken.batch.len()) {
+                Fit::Part(piece, cost) => {
+                    let cost = cost.min(one.terms.cost);
+                    one.terms.cost -= cost;
+                    self.charge(&name, cost);
+                    if let Some(line) = self.lines.get_mut(&name) {
+                        line.cost -= cost;
+                    }
+                    taken.cost += cost;
+                    taken.batch.push(piece);
+                    break;
+                }
                 Fit::Whole if is_first || cost <= left => {
                     self.charge(&name, cost);
                     let Some(one) = self.remove(&name, at) else {

@@ -236,6 +236,40 @@ fn what_nobody_waits_for_comes_last_and_no_limit_refuses_it() {
     assert_eq!(taken.batch, ["behind"; 3]);
 }
 
+/// Rows that are left of a request, each of a cost of 100.
+fn some_rows(rows: &mut u64, left: u64, held: usize) -> Fit<u64> {
+    match (left / 100, held) {
+        (most, _) if most >= *rows => Fit::Whole,
+        (0, 1..) => Fit::No,
+        (most, _) => {
+            let most = most.max(1);
+            *rows -= most;
+            Fit::Part(most, most * 100)
+        }
+    }
+}
+
+#[test]
+fn a_long_request_is_taken_in_parts_between_which_others_have_their_turn() {
+    let now = Instant::now();
+    let mut queue = Scheduler::new(LIMITS);
+    let four_rows = Duration::from_nanos((400.0 * FIRST_UNIT_NS) as u64);
+    let next = |queue: &mut Scheduler<u64>| queue.take(now, four_rows, |_| false, some_rows).batch;
+    assert!(queue.admit(now, terms("long", 25_600), 256).is_ok());
+    assert!(queue.admit(now, terms("long", 100), 1).is_ok());
+    assert_eq!(next(&mut queue), [4]);
+    assert!(queue.admit(now, terms("short", 100), 1).is_ok());
+    // The other's one row is first, and the next rows of the long one fill the batch up.
+    assert_eq!(next(&mut queue), [1, 3]);
+    let mut parts = Vec::new();
+    while queue.len() > 0 {
+        parts.extend(next(&mut queue));
+    }
+    // Its own second request has waited for all of it.
+    assert_eq!(parts.iter().sum::<u64>(), 256 - 4 - 3 + 1);
+    assert_eq!(parts[parts.len() - 2..], [1, 1]);
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Arrive {
