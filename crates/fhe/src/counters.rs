@@ -9,6 +9,7 @@ mod ciphertext;
 mod contribution;
 mod public_key;
 mod read;
+mod record;
 mod schema;
 mod step;
 mod window;
@@ -17,6 +18,7 @@ pub use ciphertext::{COUNTER_BYTES, CounterCiphertext, CounterHeader};
 pub use contribution::Contribution;
 pub use public_key::{PUBLIC_KEY_BYTES, PublicKey, PublicKeyId};
 pub use read::{Total, TotalValue, read};
+pub use record::WindowRecord;
 pub use schema::{
     DEFAULT_MOST, Entry, Kind, MAX_EDGES, MAX_ENTRIES, MAX_MOST, MAX_SCHEMA_BYTES, Schema,
 };

@@ -225,6 +225,38 @@ fn what_does_not_belong_together_is_not_merged() {
 }
 
 #[test]
+fn a_window_s_record_is_known_among_others() {
+    let record = WindowRecord {
+        part: "0f".repeat(16),
+        tenant: "clinic".into(),
+        stream: "visits".into(),
+        counters: encrypt(&Contribution::new(&schema()), 1),
+    };
+    let json = record.to_json().unwrap();
+    assert!(json.len() < 34_000, "{}", json.len());
+    assert_eq!(WindowRecord::from_json(&json).unwrap(), Some(record));
+    for other in [
+        "",
+        "no JSON",
+        r#"{"v":1,"method":"GET"}"#,
+        r#"{"kind":"gap"}"#,
+    ] {
+        assert_eq!(WindowRecord::from_json(other.as_bytes()).unwrap(), None);
+    }
+    let text = String::from_utf8(json).unwrap();
+    let of_policy = text.replacen('{', r#"{"policy":"p","#, 1);
+    assert_eq!(WindowRecord::from_json(of_policy.as_bytes()).unwrap(), None);
+    for (from, to) in [
+        (r#""v":1"#, r#""v":2"#),
+        (r#""counters":"VkdD"#, r#""counters":"Vkd."#),
+    ] {
+        let damaged = text.replacen(from, to, 1);
+        assert_ne!(damaged, text);
+        assert!(WindowRecord::from_json(damaged.as_bytes()).is_err());
+    }
+}
+
+#[test]
 fn contributions_keep_to_the_schema() {
     let schema = schema();
     let mut one = Contribution::new(&schema);
