@@ -125,7 +125,7 @@ pub async fn start(config: Config, metrics: Option<MetricsHandle>) -> Result<Run
         routes: policies.routes(&config),
         upstreams,
         cache,
-        fhe: open_fhe(&config).await?,
+        fhe: open_fhe(&config, outbox.as_ref()).await?,
         records: outbox
             .clone()
             .map(|outbox| Arc::new(OutboxRecords::new(outbox)) as Arc<dyn RecordSink>),
@@ -197,20 +197,28 @@ fn ticking(config: &Config) -> impl Iterator<Item = (String, Duration)> {
 
 /// The engine of `/fhe/v1/`, if there is a section for it. Loads programs and starts threads.
 #[cfg(feature = "fhe")]
-async fn open_fhe(config: &Arc<Config>) -> Result<Option<Arc<dyn Service>>, StartError> {
+async fn open_fhe(
+    config: &Arc<Config>,
+    outbox: Option<&Outbox>,
+) -> Result<Option<Arc<dyn Service>>, StartError> {
     use crate::fhe::{FheOptions, FheService};
     let Some(settings) = &config.fhe else {
         return Ok(None);
     };
     let options = FheOptions::from(settings);
-    let service = tokio::task::spawn_blocking(move || FheService::open(&options)).await??;
+    let sink = outbox.map(|outbox| records::counter_sink(outbox.clone()));
+    let opening = tokio::task::spawn_blocking(move || FheService::open_with(&options, sink));
+    let service = opening.await??;
     let programs = service.program_names();
     tracing::info!(programs = programs.join(", "), "encrypted scoring is ready");
     Ok(Some(Arc::new(service)))
 }
 
 #[cfg(not(feature = "fhe"))]
-async fn open_fhe(_: &Arc<Config>) -> Result<Option<Arc<dyn Service>>, StartError> {
+async fn open_fhe(
+    _: &Arc<Config>,
+    _: Option<&Outbox>,
+) -> Result<Option<Arc<dyn Service>>, StartError> {
     Ok(None)
 }
 

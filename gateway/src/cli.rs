@@ -6,6 +6,8 @@ mod certs;
 mod check;
 mod compile;
 #[cfg(feature = "fhe")]
+mod counters;
+#[cfg(feature = "fhe")]
 mod infer;
 #[cfg(feature = "fhe")]
 mod keys;
@@ -54,6 +56,9 @@ enum Command {
     /// Encrypts rows, has a gateway score them unread, and decrypts the scores
     #[cfg(feature = "fhe")]
     Infer(infer::Args),
+    /// Counts under an owner's public key, so that only the owner reads the totals
+    #[cfg(feature = "fhe")]
+    Counters(counters::Args),
     /// Models as programs of encrypted scoring: compiled, looked into, tried on labelled rows, installed, listed, removed
     Model(model::Args),
     /// Makes a certificate authority with a server and a client certificate, for demos and tests
@@ -111,6 +116,8 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(args),
         #[cfg(feature = "fhe")]
         Command::Infer(args) => infer::run(args),
+        #[cfg(feature = "fhe")]
+        Command::Counters(args) => counters::run(args),
         Command::Model(args) => model::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Compile(args) => compile::run(args),

@@ -319,6 +319,9 @@ pub struct FheConfig {
     pub job_ttl: Duration,
     /// Disk for jobs.
     pub job_store_bytes: u64,
+    pub counters_dir: PathBuf,
+    /// Streams of counters; each takes up to some megabytes of memory and disk.
+    pub max_streams: usize,
     /// Memory for evaluation keys.
     pub key_cache_bytes: u64,
     /// Disk for evaluation keys.

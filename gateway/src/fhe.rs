@@ -5,6 +5,7 @@
 //!                                           → keys     (whose key, on disk and expanded)
 //!                                           → batch    (admission, gathering, the engine's threads) → reply
 //!                                           → jobs     (on disk, for batch to do behind everything else)
+//!                                           → counters (added up, on disk, and to the outbox when a window is over)
 //! ```
 //!
 //! Invariants: nothing is computed with before its size and parameter set were checked; a key is only ever used for
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use kernels::{CpuBackend, KernelError};
 
 mod batch;
+mod counters;
 mod desk;
 mod durable;
 mod http;
@@ -29,6 +31,7 @@ mod service;
 mod tenant;
 
 pub use batch::{Busy, Evaluated, Refusal};
+pub use counters::{CounterError, CounterSink};
 pub use http::RouteDeadline;
 pub use jobs::JobError;
 pub use keys::{KeyStoreError, UploadError};
@@ -50,6 +53,9 @@ pub struct FheOptions {
     pub job_ttl: Duration,
     /// Disk for jobs; one tenant has half of it.
     pub job_store_bytes: u64,
+    /// Where counter streams and their windows are.
+    pub counters_dir: PathBuf,
+    pub max_streams: usize,
     /// Memory for expanded keys (90 MB each with bootstraps); at least one is always held.
     pub key_cache_bytes: u64,
     /// Disk for registered keys (30 MB each with bootstraps).
@@ -93,7 +99,9 @@ impl FheOptions {
     pub fn new(keys_dir: impl Into<PathBuf>, programs_dir: impl Into<PathBuf>) -> Self {
         let keys_dir = keys_dir.into();
         Self {
-            jobs_dir: jobs_beside(&keys_dir),
+            jobs_dir: beside(&keys_dir, "jobs"),
+            counters_dir: beside(&keys_dir, "counters"),
+            max_streams: 64,
             job_ttl: Duration::from_secs(24 * 3600),
             job_store_bytes: 1 << 30,
             keys_dir,
@@ -131,6 +139,8 @@ pub enum FheStartError {
     #[error(transparent)]
     Jobs(#[from] JobError),
     #[error(transparent)]
+    Counters(#[from] CounterError),
+    #[error(transparent)]
     Tenants(#[from] TenantsError),
     #[error("the FHE engine could not start: {0}")]
     Engine(#[from] KernelError),
@@ -146,6 +156,8 @@ pub struct FheService {
     /// Before the engines, which its threads wait for.
     _feeders: jobs::Feeders,
     scorer: Arc<scorer::Scorer>,
+    counters: Arc<counters::Counters>,
+    _closer: counters::Closer,
     tenants: tenant::Tenants,
     uploads: tokio::sync::Semaphore,
     /// After the engines, so that what was used last is known when it writes.
@@ -167,9 +179,9 @@ fn open_tenants(options: &FheOptions) -> Result<tenant::Tenants, TenantsError> {
     tenant::Tenants::open(options.anonymous, options.tenant_defaults, &options.tenants)
 }
 
-/// `jobs` in the folder that the folder of the keys is in.
-fn jobs_beside(keys_dir: &Path) -> PathBuf {
-    keys_dir.parent().unwrap_or(Path::new("")).join("jobs")
+/// In the folder that the folder of the keys is in.
+fn beside(keys_dir: &Path, name: &str) -> PathBuf {
+    keys_dir.parent().unwrap_or(Path::new("")).join(name)
 }
 
 fn seconds_since_1970() -> u64 {
@@ -208,6 +220,14 @@ impl FheService {
     /// Loads every program of the directory (one that is not sound is an error, not a surprise later), reads which
     /// keys are there, and starts the engine's threads. They end when the service is dropped.
     pub fn open(options: &FheOptions) -> Result<Self, FheStartError> {
+        Self::open_with(options, None)
+    }
+
+    /// With an outbox for what counters add up to.
+    pub fn open_with(
+        options: &FheOptions,
+        sink: Option<CounterSink>,
+    ) -> Result<Self, FheStartError> {
         let programs =
             programs::Programs::load(&options.programs_dir, options.program_memory_bytes)?;
         let programs = Arc::new(programs);
@@ -229,7 +249,15 @@ impl FheService {
         });
         let jobs = Arc::new(jobs::Jobs::open(job_options(options))?);
         let feeders = jobs::Feeders::start(jobs.clone(), scorer.clone());
+        let counters = Arc::new(counters::Counters::open(counters::CountersOptions {
+            dir: options.counters_dir.clone(),
+            max_streams: options.max_streams,
+        })?);
+        let clock = Arc::new(seconds_since_1970);
+        let closer = counters::Closer::start(counters.clone(), sink, clock);
         Ok(Self {
+            counters,
+            _closer: closer.map_err(FheStartError::Thread)?,
             _feeders: feeders.map_err(FheStartError::Thread)?,
             jobs,
             scorer,

@@ -14,6 +14,9 @@ use crate::pipeline::{Append, RecordSink};
 
 /// After the outbox said that it is full, durable routes are refused for so long without asking it (or their upstream) again.
 const FULL_FOR: Duration = Duration::from_secs(1);
+/// Nobody waits for the record of a window of counters; it is tried again.
+#[cfg(feature = "fhe")]
+const COUNTERS_WAIT: Duration = Duration::from_secs(5);
 /// Segments, where the quota is small: space comes back a segment at a time, so several must fit.
 const SEGMENTS_IN_QUOTA: u64 = 4;
 
@@ -93,6 +96,22 @@ impl RecordSink for OutboxRecords {
             }
         }
     }
+}
+
+/// The outbox as the thread of the counters sees it. Needs the runtime that it is made in.
+#[cfg(feature = "fhe")]
+pub fn counter_sink(outbox: Outbox) -> crate::fhe::CounterSink {
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move |record| {
+        let appending = outbox.append(Bytes::from(record));
+        let appended =
+            runtime.block_on(async { tokio::time::timeout(COUNTERS_WAIT, appending).await });
+        match appended {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("it was not on disk within {COUNTERS_WAIT:?}")),
+        }
+    })
 }
 
 fn refused(fault: RecordFault, detail: &'static str) -> ProxyError {

@@ -11,6 +11,9 @@ mod check;
     reason = "shared with the in-process tests, which use more of it"
 )]
 mod client;
+#[cfg(feature = "fhe")]
+#[path = "commands/counters.rs"]
+mod counters;
 #[path = "commands/disk.rs"]
 mod disk;
 #[path = "gateway/guests.rs"]

@@ -5,6 +5,7 @@
 //! - [`store`]: named immutable objects with conditional create; [`store::local`] keeps them in a directory.
 //! - [`layout`]: the names of the objects.
 //! - [`query`]: counts, lists and audits a store; needs no running server.
+//! - [`counters`]: adds up encrypted counters across sites; needs no running server either.
 //! - [`admin`], [`metrics`]: health, readiness, numbers.
 //!
 //! Invariants: no state outside the store, so several aggregators may share one; nothing is acknowledged before it is
@@ -12,6 +13,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod counters;
 pub mod enroll;
 pub mod ingest;
 pub mod layout;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aggregator::admin;
 use aggregator::config::Settings;
+use aggregator::counters::{self, CountersArgs};
 use aggregator::query::{self, QueryArgs};
 use aggregator::server::Aggregator;
 use aggregator::store::Store;
@@ -38,6 +39,8 @@ enum Command {
     },
     /// Count, list or audit what a store holds; works beside a running server
     Query(QueryArgs),
+    /// Adds up the encrypted counters of a stream across sites, each window into a file; works beside a running server
+    Counters(CountersArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         Command::Serve { config, settings } => serve(config, settings).map(|()| true),
         Command::Query(args) => {
             query::run(&args, &mut std::io::stdout().lock()).map_err(Into::into)
+        }
+        Command::Counters(args) => {
+            counters::run(&args, &mut std::io::stdout().lock()).map_err(Into::into)
         }
     };
     match result {

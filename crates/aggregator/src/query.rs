@@ -18,6 +18,7 @@ use crate::store::local::LocalStore;
 
 pub use audit::StreamAudit;
 pub use scan::{Filter, StoredBatch, Stream};
+pub(crate) use scan::{batches, streams};
 
 /// What to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

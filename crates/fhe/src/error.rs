@@ -12,6 +12,9 @@ pub enum Thing {
     Request,
     Reply,
     Program,
+    PublicKey,
+    CounterSchema,
+    CounterCiphertext,
 }
 
 impl fmt::Display for Thing {
@@ -22,6 +25,9 @@ impl fmt::Display for Thing {
             Self::Request => "encrypted request",
             Self::Reply => "encrypted reply",
             Self::Program => "program",
+            Self::PublicKey => "public key",
+            Self::CounterSchema => "counter schema",
+            Self::CounterCiphertext => "counter ciphertext",
         })
     }
 }
@@ -60,6 +66,12 @@ pub enum FheError {
     Malformed { thing: Thing, reason: String },
     #[error("this {thing} does not belong to what it is used with: {reason}")]
     Mismatch { thing: Thing, reason: String },
+    #[error(
+        "these counters hold {got} contributions, and their schema allows {limit}: beyond that a total could be read wrong. Make a schema that allows more, or use shorter windows"
+    )]
+    TooManyContributions { limit: u32, got: u64 },
+    #[error("the value `{name}`: {reason}")]
+    Value { name: String, reason: String },
     #[error(transparent)]
     Program(#[from] crate::program::ProgramError),
     #[error("row {row}: {reason}")]

@@ -6,6 +6,7 @@
 
 mod bytes;
 pub mod client;
+pub mod counters;
 pub mod entropy;
 pub mod error;
 #[cfg(not(target_family = "wasm"))]

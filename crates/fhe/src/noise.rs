@@ -86,6 +86,14 @@ pub fn rerandomisation() -> f64 {
     fresh() * (POLYNOMIAL_SIZE as f64 + 1.0)
 }
 
+/// Of the sum of `count` counter ciphertexts under a public key, each of whose words was rounded to `bits` bits.
+///
+/// One of them has u·e + e1 − e2·s, where u is the difference of two binary secrets: its coefficients have mean 0, so
+/// that no part of this grows faster than the count does, and variance 1/2, which is what the formula has of a binary u.
+pub fn counters(count: u32, bits: u32) -> f64 {
+    f64::from(count) * (rerandomisation() + result_rounding(bits))
+}
+
 /// log2 of the probability that Gaussian noise of this variance moves a value by more than `distance` of the torus.
 pub fn log2_p_fail(variance: f64, distance: f64) -> f64 {
     if distance <= 0.0 {

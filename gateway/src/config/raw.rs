@@ -221,6 +221,8 @@ pub(super) struct RawFhe {
     pub programs_dir: String,
     pub jobs_dir: Option<String>,
     pub job_ttl: Option<Spanned<Span>>,
+    pub counters_dir: Option<String>,
+    pub max_streams: Option<Spanned<u64>>,
     pub job_store_bytes: Option<Spanned<Size>>,
     pub key_cache_bytes: Option<Size>,
     pub key_store_bytes: Option<Size>,

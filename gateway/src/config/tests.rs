@@ -361,6 +361,8 @@ fn tenants_of_encrypted_scoring_have_quotas_and_tokens_that_are_never_shown() {
     assert_eq!(config.rotation_grace.as_secs(), 86_400);
     assert_eq!(config.job_ttl.as_secs(), 86_400);
     assert_eq!(config.jobs_dir, Path::new("/etc/veilgate/jobs"));
+    assert_eq!(config.counters_dir, Path::new("/etc/veilgate/counters"));
+    assert_eq!(config.max_streams, 64);
     let hash = format!("token_hash = \"blake3:{}\"\n", "0a".repeat(32));
     let config = parse_ok(&fhe(&format!(
         "key_ttl = \"30d\"\nrotation_grace = \"1h\"\nmax_keys = 8\npriority = 3\n\

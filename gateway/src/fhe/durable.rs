@@ -1,4 +1,4 @@
-//! Files that are whole or not there, and on disk when a call returns; what the stores of keys, jobs and programs rest on.
+//! Files that are whole or not there, and on disk when a call returns; what the stores of keys, jobs, programs and counters rest on.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{FheService, Problem, Tenant};
 
+mod counters;
 mod evaluate;
 mod jobs;
 mod keys;
@@ -72,6 +73,7 @@ impl FheService {
             (["jobs", id], Method::DELETE) => self.forget_job(tenant, id).await,
             (["jobs", id], _) => self.describe_job(tenant, id),
             (["jobs", id, "result"], _) => self.job_result(tenant, id).await,
+            (["counters", rest @ ..], method) => self.counters(request, tenant, rest, method).await,
             _ => Err(routes::unknown()),
         }
     }

@@ -150,7 +150,9 @@ impl From<FheError> for Problem {
                 (StatusCode::UNPROCESSABLE_ENTITY, "wrong-parameter-set")
             }
             FheError::Version { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unsupported-version"),
+            FheError::TooManyContributions { .. } => (StatusCode::CONFLICT, "window-full"),
             FheError::NotThisFormat(_)
+            | FheError::Value { .. }
             | FheError::Malformed { .. }
             | FheError::Mismatch { .. }
             | FheError::Program(_)

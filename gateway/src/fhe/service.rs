@@ -20,6 +20,8 @@ impl From<&FheConfig> for FheOptions {
             jobs_dir: config.jobs_dir.clone(),
             job_ttl: config.job_ttl,
             job_store_bytes: config.job_store_bytes,
+            counters_dir: config.counters_dir.clone(),
+            max_streams: config.max_streams,
             key_cache_bytes: config.key_cache_bytes,
             key_store_bytes: config.key_store_bytes,
             program_memory_bytes: config.program_memory_bytes,

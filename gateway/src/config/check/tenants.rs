@@ -147,13 +147,18 @@ pub(super) fn job_ttl(raw: &RawFhe, fields: &mut Fields<'_>) -> Duration {
     }
 }
 
-/// `jobs` beside the folder of the keys, unless it is said.
-pub(super) fn jobs_dir(raw: &RawFhe, fields: &mut Fields<'_>) -> PathBuf {
-    match &raw.jobs_dir {
+/// Where it is said, else a folder of this name beside that of the keys.
+pub(super) fn beside_keys(
+    raw: &RawFhe,
+    said: Option<&str>,
+    name: &str,
+    fields: &mut Fields<'_>,
+) -> PathBuf {
+    match said {
         Some(dir) => fields.path(dir),
         None => {
             let keys_dir = fields.path(&raw.keys_dir);
-            keys_dir.parent().unwrap_or(&keys_dir).join("jobs")
+            keys_dir.parent().unwrap_or(&keys_dir).join(name)
         }
     }
 }

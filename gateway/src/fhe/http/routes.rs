@@ -37,6 +37,16 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     route(&["jobs", "{id}"], &[Method::GET, Method::DELETE]),
     route(&["jobs", "{id}", "result"], &[Method::GET]),
+    route(
+        &["counters", "{stream}"],
+        &[Method::GET, Method::PUT, Method::POST, Method::DELETE],
+    ),
+    route(&["counters", "{stream}", "public-key"], &[Method::GET]),
+    route(&["counters", "{stream}", "windows"], &[Method::GET]),
+    route(
+        &["counters", "{stream}", "windows", "{start}"],
+        &[Method::GET],
+    ),
 ];
 
 /// The segments after the root; one empty one for a path elsewhere.

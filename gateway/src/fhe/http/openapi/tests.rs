@@ -138,6 +138,8 @@ fn every_problem_is_named_in_the_document_and_in_the_specification() {
     let specification = include_str!("../../../../../docs/specs/fhe-http.md");
     let sources = [
         include_str!("../../problem.rs"),
+        include_str!("../../counters/error.rs"),
+        include_str!("../counters.rs"),
         include_str!("../../scorer.rs"),
         include_str!("../../tenant/registry.rs"),
         include_str!("../keys.rs"),
