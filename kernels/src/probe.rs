@@ -231,6 +231,7 @@ fn file(
         result: ResultSpec {
             bits: 48,
             precision: Precision::Rounded,
+            wraps: false,
             scores: (0..results).map(score).collect(),
             link: Link::Identity,
             decide: None,

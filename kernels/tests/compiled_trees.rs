@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use common::evaluate;
 use compiler::{Calibration, Options};
-use fhe::{OsEntropy, ParamSet, PublicProgram};
+use fhe::{OsEntropy, ParamSet, Program, PublicProgram};
 
 mod common;
 
@@ -29,7 +29,7 @@ fn rows(model: &Path) -> Vec<Vec<f64>> {
         .collect()
 }
 
-fn check(name: &str, count: usize) {
+fn check(name: &str, count: usize) -> Program {
     let path = fixture(name);
     let model = models::read(&path).unwrap();
     let rows = rows(&path);
@@ -50,6 +50,7 @@ fn check(name: &str, count: usize) {
         assert_eq!(scores, &clear);
         assert_eq!(public.label(scores), model.label(&model.scores(row)));
     }
+    program
 }
 
 #[test]
@@ -58,6 +59,7 @@ fn trees_of_several_classes_with_missing_values_come_out_exactly() {
 }
 
 #[test]
-fn a_score_of_several_results_comes_out_exactly() {
-    check("catboost-ova.json", 3);
+fn scores_that_wrap_come_out_exactly() {
+    let program = check("onnx-forest.onnx", 3);
+    assert!(program.file().result.wraps);
 }

@@ -93,6 +93,7 @@ pub(crate) fn file(
                 true => Precision::Exact,
                 false => Precision::Rounded,
             },
+            wraps: false,
             scores: match for_labels {
                 true => vec![label],
                 false => scores.collect(),

@@ -328,6 +328,7 @@ fn laid_out(
         result: ResultSpec {
             bits: *RESULT_BITS.end(),
             precision: Precision::Exact,
+            wraps: false,
             scores: scores.collect(),
             link: finish::link(model),
             decide: finish::decide(model),

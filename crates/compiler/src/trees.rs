@@ -20,8 +20,9 @@
 //! entries cost one bootstrap if k · c ≤ 16. Where all scores of every tree add up to the same, the last is found from
 //! the others.
 //!
-//! **Integers** (`quantise.rs`). The tables are rounded so that their sums are exact under noise; a score that needs more
-//! bits than one ciphertext carries is the sum of several results.
+//! **Integers.** The tables are rounded so that their sums are exact under noise; a score that needs more bits than one
+//! ciphertext carries is the sum of several results. There are two ways, and the one with fewer results is taken: leaves
+//! are rounded before trees are cut (`leaves.rs`), or tables after it (`quantise.rs`).
 //!
 //! A leaf under more than 15 different columns fits no lookup: such a model is refused. (Two rounds could count them, and
 //! every other lookup would have to go through the second one as well.)
@@ -32,6 +33,7 @@ mod emit;
 mod group;
 mod labels;
 mod layout;
+mod leaves;
 mod measure;
 mod notes;
 mod pack;
@@ -48,12 +50,21 @@ use models::{Decide, Model, Trees};
 use crate::{Calibration, CompileError, Compiled, Options, Output};
 use edges::Column;
 use layout::Layout;
+use measure::Cost;
+use quantise::Quantised;
 
 /// Leaves of all trees together. Each costs up to one lookup, of which a program may have 4096, and packing takes the
 /// square of their number.
 const LEAVES_MAX: usize = 16_384;
 /// Rows by which rounding is judged; of more, evenly spread ones are taken.
 const ROWS_MAX: usize = 4096;
+
+/// A layout with its integers.
+struct Way {
+    layout: Layout,
+    quantised: Quantised,
+    cost: Cost,
+}
 
 /// What all ways to an answer need.
 struct Task<'a> {

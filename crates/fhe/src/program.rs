@@ -217,6 +217,10 @@ pub struct ResultSpec {
     /// Words of the result are rounded to so many bits before they are sent.
     pub bits: u32,
     pub precision: Precision,
+    /// Results are exact modulo 2^step only, and so is the sum that a score is: it means the residue that lies nearest to 0
+    /// (of two, the lower one). Its maker says that the score never leaves those, though parts of it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wraps: bool,
     pub scores: Vec<ScoreMeaning>,
     #[serde(default)]
     pub link: Link,
@@ -361,6 +365,12 @@ impl Program {
     pub fn flooding_bound_log2(&self) -> u32 {
         self.file.flooding_bound_log2()
     }
+}
+
+/// The residue modulo 2^bits that lies nearest to 0; of two, the lower one.
+pub fn nearest_residue(value: i64, bits: u32) -> i64 {
+    let unused = i64::BITS - bits;
+    value << unused >> unused
 }
 
 impl ProgramFile {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::FheError;
 use crate::params::ParamSet;
-use crate::program::{Decide, Encode, Input, Link, NoiseReport, Precision, Program, ResultSpec};
+use crate::program::{
+    Decide, Encode, Input, Link, NoiseReport, Precision, Program, ResultSpec, nearest_residue,
+};
 use crate::text::TextEncoder;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,6 +175,10 @@ impl PublicProgram {
             let integer = parts
                 .filter_map(|&part| results.get(part as usize))
                 .sum::<f64>();
+            let integer = match self.result.wraps {
+                true => nearest_residue(integer as i64, self.result_step_bits) as f64,
+                false => integer,
+            };
             Score {
                 integer,
                 value: integer * meaning.scale + meaning.offset,

@@ -97,6 +97,7 @@ fn random_program(random: &mut Random, lookups: usize) -> Program {
             } else {
                 Precision::Rounded
             },
+            wraps: false,
             scores: (0..width).map(score).collect(),
             link: Default::default(),
             decide: None,

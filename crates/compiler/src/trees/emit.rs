@@ -304,6 +304,7 @@ impl Parts<'_> {
             result: ResultSpec {
                 bits: *RESULT_BITS.end(),
                 precision: Precision::Exact,
+                wraps: self.quantised.wraps,
                 scores: self.meaning.scores.clone(),
                 link: self.meaning.link,
                 decide: self.meaning.decide.clone(),

@@ -9,7 +9,7 @@ use models::Decide;
 
 use super::emit::{Front, LastLookup, Meaning, Parts};
 use super::layout::layout;
-use super::quantise::{Quantised, Sums};
+use super::quantise::{Quantised, Sums, Unit};
 use super::refine::refine;
 use super::{Task, constant, measure, notes, scores};
 use crate::{CompileError, Compiled};
@@ -75,7 +75,7 @@ fn one_tree(task: &Task<'_>, labels: Vec<String>) -> Result<Found, CompileError>
         task.options.uniform_bins.is_some(),
     )?;
     let outputs = scores::outputs(&layout);
-    let quantised = scores::sums(&layout, 1).quantise(&outputs, 1, Some(1.0), None);
+    let quantised = scores::sums(&layout, 1).quantise(&outputs, 1, Unit::Fixed(1.0), None);
     let quantised = quantised.ok_or_else(|| too_coarse("noise leaves no room for it"))?;
     let program = Parts {
         model: task.model,
@@ -120,7 +120,12 @@ fn two_labels(
         .iter()
         .map(|row| sums.scores(&outputs, row))
         .collect();
-    let quantised = sums.quantise(&outputs, 1, None, Some((1 << DECIDING_BITS) - 1));
+    let quantised = sums.quantise(
+        &outputs,
+        1,
+        Unit::Finest { times: 1.0 },
+        Some((1 << DECIDING_BITS) - 1),
+    );
     let mut quantised = quantised.ok_or_else(|| too_coarse("16 values are too few for it"))?;
     refine(&mut quantised, &sums, &outputs, &entries);
     let after: Vec<Vec<f64>> = entries

@@ -85,7 +85,8 @@ pub fn layout(
     })
 }
 
-fn derived(trees: &Trees, value: &LeafValue<'_>, base: &[f64]) -> Option<Derived> {
+/// If they do.
+pub fn derived(trees: &Trees, value: &LeafValue<'_>, base: &[f64]) -> Option<Derived> {
     // Two scores would cost each other their resolution and save little.
     const SCORES_MIN: usize = 3;
     /// Of the greatest value: what values that were rounded to f32 are off by.

@@ -35,6 +35,34 @@ pub struct Quantised {
     /// Of each output.
     pub tables: Vec<Vec<i64>>,
     pub scores: Vec<Score>,
+    /// Whether the results, and a score's sum of them, are to be read modulo 2^step_bits.
+    pub wraps: bool,
+}
+
+impl Quantised {
+    /// Whether every table entry, and every sum of them that a result can be, is its own residue modulo 2^step_bits.
+    pub fn stays_inside(&self) -> bool {
+        // Not the least residue: with a little noise it is read as the greatest.
+        let half = 1i64 << (self.step_bits - 1);
+        let inside = |part: &Part| {
+            let (low, high) = part.ends(|output| &self.tables[output]);
+            -half < part.bias + low && part.bias + high < half
+        };
+        let mut entries = self.tables.iter().flatten();
+        let mut parts = self.scores.iter().flat_map(|score| &score.parts);
+        entries.all(|entry| (-half..half).contains(entry)) && parts.all(inside)
+    }
+}
+
+impl Part {
+    /// The least and the greatest sum of its terms.
+    fn ends<'a>(&self, table: impl Fn(usize) -> &'a [i64]) -> (i64, i64) {
+        let ends = self.terms.iter().map(|&(output, sign)| {
+            let values = table(output).iter().map(|v| v * sign);
+            (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
+        });
+        ends.fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1))
+    }
 }
 
 /// The finest unit for a sum of `outputs` outputs that is read exactly, in bits of the torus.
@@ -134,6 +162,28 @@ impl Output {
     }
 }
 
+/// What an integer counts in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unit {
+    Fixed(f64),
+    /// The finest that fits each score, so many times.
+    Finest {
+        times: f64,
+    },
+}
+
+/// Multiples of the finest unit: that one may lie badly between the values, and a slightly coarser one well.
+pub fn units() -> impl Iterator<Item = Unit> {
+    /// A twentieth of a unit is seen in every tenth value or so.
+    const STEP: f64 = 1.02;
+    (0..).map(|step| Unit::Finest {
+        times: STEP.powi(step),
+    })
+}
+
+/// How many of them are tried.
+pub const UNITS: usize = 12;
+
 /// Each score as a sum of outputs with their signs, and what is added to all rows.
 pub struct Sums {
     pub terms: Vec<Vec<(usize, i64)>>,
@@ -152,13 +202,13 @@ impl Sums {
         self.terms.iter().zip(&self.base).map(score).collect()
     }
 
-    /// In `parts` parts each, or fewer where a score has fewer outputs. Without a `unit`, the finest that fits; without a
-    /// `range` that each part must fit (its greatest value less its least), the widest that noise allows.
+    /// In `parts` parts each, or fewer where a score has fewer outputs. Without a `range` that each part must fit (its
+    /// greatest value less its least), the widest that noise allows.
     pub fn quantise(
         &self,
         outputs: &[Output],
         parts: usize,
-        unit: Option<f64>,
+        unit: Unit,
         range: Option<i64>,
     ) -> Option<Quantised> {
         let split: Vec<Vec<Vec<(usize, i64)>>> = self
@@ -171,10 +221,10 @@ impl Sums {
         // The least value of so many bits would be read as the greatest with a little noise.
         let range = range.unwrap_or((1i64 << step_bits) - 2);
         let mut units: Vec<f64> = match unit {
-            Some(unit) => vec![unit; split.len()],
-            None => {
-                let unit = |parts: &Vec<Vec<(usize, i64)>>| finest_unit(parts, outputs, range);
-                split.iter().map(unit).collect()
+            Unit::Fixed(unit) => vec![unit; split.len()],
+            Unit::Finest { times } => {
+                let finest = |parts: &Vec<Vec<(usize, i64)>>| finest_unit(parts, outputs, range);
+                split.iter().map(|parts| finest(parts) * times).collect()
             }
         };
         if self.one_unit {
@@ -208,9 +258,12 @@ impl Sums {
             let bound = terms.iter().map(|(o, _)| rounded[*o].bound).sum();
             let mut offset = self.base[score] + moved.sum::<f64>();
             let parts = parts.into_iter().map(|terms| {
-                let bias = middle(&terms, &rounded);
-                offset -= units[score] * bias as f64;
-                Part { terms, bias }
+                let mut part = Part { terms, bias: 0 };
+                let (low, high) = part.ends(|output| &rounded[output].table);
+                // The range around 0: of an even number of values, one more lies below.
+                part.bias = -(low + high + 1).div_euclid(2);
+                offset -= units[score] * part.bias as f64;
+                part
             });
             let parts = parts.collect();
             Score {
@@ -225,12 +278,13 @@ impl Sums {
             step_bits,
             tables: rounded.into_iter().map(|rounded| rounded.table).collect(),
             scores,
+            wraps: false,
         })
     }
 }
 
 /// Evenly, by count and by range.
-fn split(terms: &[(usize, i64)], parts: usize, outputs: &[Output]) -> Vec<Vec<(usize, i64)>> {
+pub fn split(terms: &[(usize, i64)], parts: usize, outputs: &[Output]) -> Vec<Vec<(usize, i64)>> {
     let parts = parts.min(terms.len()).max(1);
     let most = terms.len().div_ceil(parts);
     let range = |term: &(usize, i64)| {
@@ -298,17 +352,4 @@ fn finest_unit(parts: &[Vec<(usize, i64)>], outputs: &[Output], range: i64) -> f
         unit *= 1.01;
     }
     unit
-}
-
-/// The bias that puts a part's range around 0.
-fn middle(terms: &[(usize, i64)], rounded: &[Rounded]) -> i64 {
-    let ends = terms.iter().map(|(output, sign)| {
-        let table = &rounded[*output].table;
-        let low = table.iter().map(|v| v * sign).min().unwrap_or(0);
-        let high = table.iter().map(|v| v * sign).max().unwrap_or(0);
-        (low, high)
-    });
-    let (low, high) = ends.fold((0, 0), |sum, ends| (sum.0 + ends.0, sum.1 + ends.1));
-    // Of an even number of values, one more lies below 0.
-    -(low + high + 1).div_euclid(2)
 }

@@ -3,9 +3,9 @@
 use super::emit::{Front, Meaning, Parts};
 use super::layout::{Layout, layout};
 use super::measure::{self, Cost};
-use super::quantise::{Output, Quantised, Sums};
+use super::quantise::{Output, Quantised, Sums, UNITS, units};
 use super::refine::refine;
-use super::{Task, constant, limit, notes};
+use super::{Task, Way, constant, leaves, limit, notes};
 use crate::{CompileError, Compiled};
 
 /// Results per score that are tried: each one more costs the client kilobytes a row.
@@ -22,6 +22,11 @@ pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
         &value,
     )?;
     constant(&layout)?;
+    let Way {
+        layout,
+        quantised,
+        cost,
+    } = best(&task, layout)?;
     limit(
         "the number of bootstraps",
         layout.counts.bootstraps,
@@ -33,15 +38,6 @@ pub fn compile(mut task: Task<'_>) -> Result<Compiled, CompileError> {
         &task.columns,
         task.options.uniform_bins.is_some(),
     )?;
-    let sums = sums(&layout, scores);
-    let entries = task.entries(&layout);
-    let mut outputs = outputs(&layout);
-    measure::count(&mut outputs, &entries);
-    let exact: Vec<Vec<f64>> = entries
-        .iter()
-        .map(|row| sums.scores(&outputs, row))
-        .collect();
-    let (quantised, cost) = finest(&task, &sums, &outputs, &entries, &exact)?;
     notes::layout(&mut task.notes, &layout, front.inputs());
     let derived = layout.derived.as_ref().map_or(0.0, |derived| derived.bound);
     let names = &task.model.output.names;
@@ -122,6 +118,44 @@ pub fn sums(layout: &Layout, scores: usize) -> Sums {
     }
 }
 
+/// Of the two ways to integers, the one with fewer results, or with fewer bootstraps for as many; but none that changes too
+/// much where the other does not.
+fn best(task: &Task<'_>, layout: Layout) -> Result<Way, CompileError> {
+    let scores = task.trees.base.len();
+    let sums = sums(&layout, scores);
+    let entries = task.entries(&layout);
+    let mut outputs = outputs(&layout);
+    measure::count(&mut outputs, &entries);
+    let exact: Vec<Vec<f64>> = entries
+        .iter()
+        .map(|row| sums.scores(&outputs, row))
+        .collect();
+    let most = sums.terms.iter().map(Vec::len).max().unwrap_or(1);
+    let (quantised, cost) = finest(task, &sums, &outputs, &entries, &exact)?;
+    let tables = Way {
+        layout,
+        quantised,
+        cost,
+    };
+    let Some(leaves) = leaves::way(task, most)? else {
+        return Ok(tables);
+    };
+    let small = |way: &Way| way.cost.is_small(task.model);
+    let price = |way: &Way| {
+        let results = way.quantised.scores.iter().map(|score| score.parts.len());
+        (results.sum::<usize>(), way.layout.counts.bootstraps)
+    };
+    let leaves_are_better = match (small(&leaves), small(&tables)) {
+        (true, true) => price(&leaves) < price(&tables),
+        (false, false) => leaves.cost.beats(&tables.cost),
+        (leaves, _) => leaves,
+    };
+    Ok(match leaves_are_better {
+        true => leaves,
+        false => tables,
+    })
+}
+
 /// With the fewest results for which rounding changes little on the calibration rows; or else the one that changes least.
 fn finest(
     task: &Task<'_>,
@@ -143,15 +177,21 @@ fn finest(
             break;
         }
         before = results;
-        let Some(mut quantised) = sums.quantise(outputs, parts, None, None) else {
+        let tried = units().take(UNITS).filter_map(|unit| {
+            let mut quantised = sums.quantise(outputs, parts, unit, None)?;
+            refine(&mut quantised, sums, outputs, entries);
+            let after = entries.iter().map(|row| measure::scores(&quantised, row));
+            let after: Vec<Vec<f64>> = after.collect();
+            let cost = measure::cost(task.model, exact, &after);
+            Some((quantised, cost))
+        });
+        let least = tried.reduce(|best, next| match next.1.beats(&best.1) {
+            true => next,
+            false => best,
+        });
+        let Some((quantised, cost)) = least else {
             continue;
         };
-        refine(&mut quantised, sums, outputs, entries);
-        let after: Vec<Vec<f64>> = entries
-            .iter()
-            .map(|row| measure::scores(&quantised, row))
-            .collect();
-        let cost = measure::cost(task.model, exact, &after);
         if best.as_ref().is_none_or(|(_, best)| cost.beats(best)) {
             best = Some((quantised, cost));
         }

@@ -49,7 +49,7 @@ pub(super) fn check(file: &ProgramFile) -> Result<Intervals, ProgramError> {
         sums.push(of_sums);
         values = out;
     }
-    check_result(file, &values)?;
+    let values = check_result(file, values)?;
     let needs = if file.is_linear() {
         ParamSet::Linear
     } else {
@@ -341,7 +341,11 @@ fn check_reads(
     lookup.reads().map(interval).collect()
 }
 
-fn check_result(file: &ProgramFile, results: &[Interval]) -> Result<(), ProgramError> {
+/// Gives the interval of each result as it is read.
+fn check_result(
+    file: &ProgramFile,
+    mut results: Vec<Interval>,
+) -> Result<Vec<Interval>, ProgramError> {
     let spec = &file.result;
     count("results", results.len(), MAX_RESULTS)?;
     check_meanings(spec, results.len())?;
@@ -355,7 +359,18 @@ fn check_result(file: &ProgramFile, results: &[Interval]) -> Result<(), ProgramE
     })?;
     let step_bits = file.step_bits(file.rounds.len());
     let half = 1i64 << (step_bits - 1);
-    for (index, &(low, high)) in results.iter().enumerate() {
+    let exact = spec.precision == Precision::Exact && !file.is_linear();
+    ensure(exact || !spec.wraps, "result.wraps", || {
+        "only exact results of lookups can".into()
+    })?;
+    for (index, interval) in results.iter_mut().enumerate() {
+        let (low, high) = *interval;
+        if spec.wraps {
+            if low < -half || half <= high {
+                *interval = (-half, half - 1);
+            }
+            continue;
+        }
         // Not -half itself: with a little noise it is read as half.
         ensure(-half < low && high < half, "result", || {
             format!(
@@ -370,6 +385,11 @@ fn check_result(file: &ProgramFile, results: &[Interval]) -> Result<(), ProgramE
     ensure(numbers, "result.scores", || {
         "scale and offset are finite, and scale is not 0".into()
     })?;
+    check_decision(spec)?;
+    Ok(results)
+}
+
+fn check_decision(spec: &ResultSpec) -> Result<(), ProgramError> {
     match &spec.decide {
         None => Ok(()),
         Some(Decide::Threshold { at, .. }) => ensure(at.is_finite(), "result.decide", || {

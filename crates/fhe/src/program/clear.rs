@@ -1,6 +1,6 @@
 //! The program in the clear: the definition of the right result.
 
-use super::Program;
+use super::{Program, nearest_residue};
 
 impl Program {
     /// The integers that an encrypted evaluation of these inputs decrypts to (but for the noise of rounded results).
@@ -35,6 +35,12 @@ impl Program {
                     .copied()
             };
             values = lookup.reads().map(read).collect::<Option<_>>()?;
+        }
+        if self.file.result.wraps {
+            let bits = self.result_step_bits();
+            for value in &mut values {
+                *value = nearest_residue(*value, bits);
+            }
         }
         Some(values)
     }

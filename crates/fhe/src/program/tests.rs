@@ -36,6 +36,7 @@ fn trees() -> ProgramFile {
         result: ResultSpec {
             bits: 20,
             precision: Precision::Rounded,
+            wraps: false,
             scores: vec![ScoreMeaning {
                 name: "score".into(),
                 results: vec![0],
@@ -288,6 +289,63 @@ fn the_least_value_of_the_bits_is_no_result() {
     check_refused(file.clone(), "outside of the 20 bits");
     file.rounds[1].sums[0].bias += 1;
     Program::new(file).unwrap();
+}
+
+/// 9 bits, which 100 + 250 leaves; in two parts, of which each may leave them.
+fn wrapping() -> ProgramFile {
+    let mut file = trees();
+    let lookup = file.rounds[0].lookup.as_mut().unwrap();
+    lookup.step_bits = 9;
+    lookup.tables = vec![vec![1, -2, 3, 250], vec![-256, 6, 7, 255]];
+    file.rounds[1].sums = vec![sum(&[(0, 1)], 100), sum(&[(1, 1)], 0)];
+    file.result = ResultSpec {
+        bits: 30,
+        precision: Precision::Exact,
+        wraps: true,
+        ..file.result
+    };
+    file.result.scores[0].results = vec![0, 1];
+    file
+}
+
+#[test]
+fn results_that_wrap_are_read_modulo_their_bits() {
+    let mut file = wrapping();
+    let program = Program::new(file.clone()).unwrap();
+    assert_eq!(program.result_intervals(), [(-256, 255), (-256, 255)]);
+    // 100 + 250 is -162 in 9 bits; what is added to it brings the score back.
+    let results = program.evaluate_clear(&[1, 1, 0]).unwrap();
+    assert_eq!(results, [100 + 250 - 512, 6]);
+    let public = crate::PublicProgram::from(&program);
+    assert_eq!(public.clear_scores(&results)[0].integer, 356.0 - 512.0);
+    // -256 with a little noise to either side is the same residue.
+    let unit = 1u64 << (64 - 9);
+    for noise in [0, 1000, u64::MAX - 1000] {
+        let phases = [(256 * unit).wrapping_add(noise), 0];
+        assert_eq!(public.scores(&phases)[0].integer, -256.0);
+    }
+    file.result.wraps = false;
+    check_refused(file, "outside of the 9 bits");
+}
+
+#[test]
+fn only_exact_results_of_lookups_wrap() {
+    let mut file = trees();
+    file.result.wraps = true;
+    check_refused(file, "result.wraps");
+    let mut file = linear(3, 20);
+    file.result.wraps = true;
+    check_refused(file, "result.wraps");
+}
+
+proptest! {
+    #[test]
+    fn a_residue_differs_by_whole_turns_and_lies_nearest(value in -(1i64 << 52)..1 << 52, bits in 1u32..=48) {
+        let residue = nearest_residue(value, bits);
+        let turn = 1i64 << bits;
+        prop_assert_eq!((value - residue) % turn, 0);
+        prop_assert!((-turn / 2..turn / 2).contains(&residue));
+    }
 }
 
 #[test]
