@@ -80,11 +80,11 @@ impl<'a> Compare<'a> {
     pub fn all(&self, rows: &[Vec<f64>]) -> Agreement {
         let stride = rows.len().div_ceil(ROWS_MAX).max(1);
         let mut normal = Normal::new(SEED);
-        let has_scores = self.public.result.scores.len() == self.model.output.names.len()
-            && !matches!(
-                self.public.result.decide,
-                Some(fhe::program::Decide::Index { .. })
-            );
+        let result = &self.public.result;
+        let has_scores = result.scores.len() == self.model.output.names.len()
+            && !matches!(result.decide, Some(fhe::program::Decide::Index { .. }));
+        // A program may give the model's probabilities in place of its scores.
+        let is_linked = result.link != crate::finish::link(self.model);
         let mut tally = Tally::default();
         let (mut changed, mut changed_by_noise, mut any_label) = (0, 0, false);
         for row in rows.iter().step_by(stride) {
@@ -101,6 +101,10 @@ impl<'a> Compare<'a> {
             }
             let label = self.model.label(&scores);
             any_label |= label.is_some();
+            let scores = match is_linked {
+                true => self.model.linked(&scores),
+                false => scores,
+            };
             tally.rows += 1;
             changed += usize::from(label != self.public.label(&clear));
             if has_scores {

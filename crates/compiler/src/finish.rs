@@ -10,7 +10,7 @@ use fhe::{ParamSet, Program, ProgramError, ProgramFile};
 use models::Model;
 
 use crate::inputs::Inputs;
-use crate::{Options, Output};
+use crate::{Options, Output, probability};
 
 /// Sending fewer bits may make noise worse by this share of it: nobody sees that.
 const WORSE: f64 = 1.02;
@@ -44,7 +44,7 @@ pub(crate) fn decide(model: &Model) -> Option<Decide> {
     }
 }
 
-/// What results of `rounds` mean: for labels, one number; else one score each, by its (scale, offset).
+/// `meanings`: of each score, its (scale, offset); for labels and probabilities there is one number, and these say nothing.
 pub(crate) fn file(
     model: &Model,
     options: &Options,
@@ -54,20 +54,6 @@ pub(crate) fn file(
     meanings: &[(f64, f64)],
 ) -> ProgramFile {
     let linear = rounds.iter().all(|round| round.lookup.is_none());
-    let for_labels = options.output == Output::Labels;
-    let names = model.output.names.iter().zip(meanings).enumerate();
-    let scores = names.map(|(index, (name, &(scale, offset)))| ScoreMeaning {
-        name: name.clone(),
-        results: vec![index as u32],
-        scale,
-        offset,
-    });
-    let label = ScoreMeaning {
-        name: "label".into(),
-        results: vec![0],
-        scale: 1.0,
-        offset: 0.0,
-    };
     let about = [
         ("source", model.source.to_string()),
         ("model columns", model.features.len().to_string()),
@@ -87,32 +73,62 @@ pub(crate) fn file(
         input_step_bits,
         input_bits: *INPUT_BITS.end(),
         rounds,
-        result: ResultSpec {
-            bits: *RESULT_BITS.end(),
-            precision: match linear || for_labels {
-                true => Precision::Exact,
-                false => Precision::Rounded,
-            },
-            wraps: false,
-            scores: match for_labels {
-                true => vec![label],
-                false => scores.collect(),
-            },
-            link: match for_labels {
-                true => Link::Identity,
-                false => link(model),
-            },
-            decide: match for_labels {
-                true => Some(model.output.decide.labels())
-                    .filter(|labels| !labels.is_empty())
-                    .map(|labels| Decide::Index { labels }),
-                false => decide(model),
-            },
-        },
+        result: meaning(model, options.output, linear, meanings),
         about: about
             .map(|(name, text)| (name.to_owned(), text))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// What results mean, but for how they are sent.
+fn meaning(model: &Model, output: Output, linear: bool, meanings: &[(f64, f64)]) -> ResultSpec {
+    let spec = |precision: Precision, scores: Vec<ScoreMeaning>| ResultSpec {
+        bits: *RESULT_BITS.end(),
+        precision,
+        wraps: false,
+        scores,
+        link: Link::Identity,
+        decide: decide(model),
+    };
+    let one = |name: &str, scale: f64| ScoreMeaning {
+        name: name.into(),
+        results: vec![0],
+        scale,
+        offset: 0.0,
+    };
+    match output {
+        Output::Scores => {
+            let names = model.output.names.iter().zip(meanings).enumerate();
+            let scores = names.map(|(index, (name, &(scale, offset)))| ScoreMeaning {
+                name: name.clone(),
+                results: vec![index as u32],
+                scale,
+                offset,
+            });
+            let precision = match linear {
+                true => Precision::Exact,
+                false => Precision::Rounded,
+            };
+            ResultSpec {
+                link: link(model),
+                ..spec(precision, scores.collect())
+            }
+        }
+        Output::Labels => ResultSpec {
+            decide: Some(model.output.decide.labels())
+                .filter(|labels| !labels.is_empty())
+                .map(|labels| Decide::Index { labels }),
+            ..spec(Precision::Exact, vec![one("label", 1.0)])
+        },
+        Output::Probability => {
+            let name = model.output.names.first().map_or("", String::as_str);
+            let mut spec = spec(Precision::Exact, vec![one(name, 1.0 / probability::STEPS)]);
+            if let Some(Decide::Threshold { at, .. }) = &mut spec.decide {
+                *at = probability::DECIDES_AT;
+            }
+            spec
+        }
     }
 }
 

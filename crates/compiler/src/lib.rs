@@ -14,6 +14,7 @@ mod linear;
 mod mlp;
 mod network;
 mod options;
+mod probability;
 mod simulate;
 mod text;
 mod trees;

@@ -9,7 +9,7 @@ use crate::agreement::{Agreement, Compare};
 use crate::inputs::{Inputs, Value};
 use crate::layers::{self, Laid, STEP_BITS, Table, Target};
 use crate::mlp::{Network, Range};
-use crate::{CompileError, Options, Output, finish, labels};
+use crate::{CompileError, Options, Output, finish, labels, probability};
 
 /// A table has 2^this entries: about as fine as the noise at a lookup is wide.
 const TABLE_BITS: u32 = 8;
@@ -61,8 +61,10 @@ pub(crate) fn layout(
     rows: &[&[f64]],
     options: &Options,
 ) -> Result<Found, CompileError> {
-    if options.output == Output::Labels {
-        network.head = labels::comparisons(model, &network.head)?;
+    match options.output {
+        Output::Scores => {}
+        Output::Labels => network.head = labels::comparisons(model, &network.head)?,
+        Output::Probability => probability::check(model)?,
     }
     check_size(&network, options)?;
     let search = Search {
@@ -221,31 +223,30 @@ impl Search<'_> {
         for ((layer, activation), ranges) in network.hidden.iter().zip(&ranges) {
             build.hidden(layer, *activation, ranges, choice.hidden_weight);
         }
-        let labels = self.options.output == Output::Labels;
-        let target = match labels {
-            true => Target::Step { bits: TABLE_BITS },
-            false => Target::Result,
+        let output = self.options.output;
+        let target = match output {
+            Output::Scores => Target::Result,
+            Output::Labels | Output::Probability => Target::Step { bits: TABLE_BITS },
         };
         let head = build.layer(&network.head, choice.head_weight, target);
         let sums = head.iter().map(|laid| laid.sum.clone()).collect();
-        let mut lookup = None;
-        if labels {
-            let step =
-                |laid: &Laid| build.table(laid, target, |real| f64::from(u8::from(real >= 0.0)));
-            let tables = head.iter().map(step);
+        let last = |out_bits: u32, of: &dyn Fn(f64) -> f64| {
+            let tables = head.iter().map(|laid| build.table(laid, target, of));
             let tables = tables.map(|table| table.iter().map(|&entry| entry as i64).collect());
-            let out = labels::step_bits(self.model);
-            lookup = Some(layers::lookup(
-                target,
-                build.step_bits,
-                out,
-                tables.collect(),
-            ));
-        }
+            layers::lookup(target, build.step_bits, out_bits, tables.collect())
+        };
+        let lookup = match output {
+            Output::Scores => None,
+            Output::Labels => {
+                let above = |real| f64::from(u8::from(real >= 0.0));
+                Some(last(labels::step_bits(self.model), &above))
+            }
+            Output::Probability => Some(last(probability::STEP_BITS, &probability::steps)),
+        };
         let torus = 2f64.powi(build.step_bits as i32);
         let mut rounds = build.rounds;
         rounds.push(Round { sums, lookup });
-        if labels {
+        if output == Output::Labels {
             rounds.extend(labels::rounds(self.model));
         }
         let meanings: Vec<(f64, f64)> = head
@@ -296,7 +297,7 @@ impl Search<'_> {
                 choice.trim * 100.0
             ));
         }
-        if self.options.output == Output::Labels {
+        if self.options.output != Output::Scores {
             notes.push(self.uncertain(candidate));
         }
         notes

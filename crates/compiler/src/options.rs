@@ -38,6 +38,8 @@ pub enum Output {
     Scores,
     /// The label alone: scores tell of a model's weights.
     Labels,
+    /// The probability in 16 steps, of logistic models with one score that are no trees.
+    Probability,
 }
 
 /// Rows like those that will be asked, in the order of the model's features. NaN is a missing value.

@@ -98,10 +98,10 @@ fn linear_of<'a>(model: &'a Model, options: &Options) -> Result<&'a Linear, Comp
             "train a linear one (LogisticRegression, LinearSVC) on HashingVectorizer's counts";
         return Err(unsupported("a model of texts that is not linear", instead));
     };
-    if options.output == Output::Labels {
-        let instead = "ask for scores: a label alone takes a bootstrap";
+    if options.output != Output::Scores {
+        let instead = "ask for scores: anything else takes a bootstrap";
         return Err(unsupported(
-            "a label without scores, of a model of texts",
+            "a label or a probability without scores, of a model of texts",
             instead,
         ));
     }

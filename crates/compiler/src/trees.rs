@@ -91,6 +91,11 @@ pub fn compile(
             instead: "ask for scores".into(),
         }),
         (Output::Labels, _) => labels::compile(task),
+        (Output::Probability, _) => Err(CompileError::Unsupported {
+            what: "a probability in steps, of trees,".into(),
+            instead: "ask for scores, from which the client makes probabilities, or for labels"
+                .into(),
+        }),
     }
 }
 

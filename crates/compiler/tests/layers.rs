@@ -229,6 +229,53 @@ fn network() -> impl Strategy<Value = Fixture> {
     })
 }
 
+/// Logistic regression, and rows from a seed.
+fn logistic(weights: &[f64], at: f64, seed: u64) -> Fixture {
+    let features = weights.len();
+    let number = |i: usize, j: usize| {
+        let mixed = (seed ^ (i * 31 + j * 17) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    let row = |i| (0..features).map(|j| number(i, j)).collect();
+    Fixture {
+        name: "logistic".into(),
+        model: Model {
+            source: SourceFormat::Onnx,
+            features: (0..features).map(|i| format!("f{i}")).collect(),
+            output: Scores {
+                names: vec!["s".into()],
+                link: Link::Logistic,
+                decide: Decide::Threshold {
+                    at,
+                    below: "no".into(),
+                    above: "yes".into(),
+                },
+            },
+            body: Body::Linear(models::Linear {
+                weights: vec![weights.to_vec()],
+                bias: vec![0.0],
+            }),
+        },
+        rows: (0..60).map(row).collect(),
+    }
+}
+
+/// Whether a value is one of the few least or greatest of its column.
+fn is_outer(rows: &[Vec<f64>], column: usize, value: f64) -> bool {
+    let below = rows.iter().filter(|row| row[column] < value).count();
+    let above = rows.iter().filter(|row| row[column] > value).count();
+    below.min(above) < 4
+}
+
+/// What a program gives a row in the clear, of which it may take some columns only.
+fn clear(public: &PublicProgram, program: &Program, row: &[f64]) -> Vec<fhe::Score> {
+    let place = |column: &String| column[1..].parse::<usize>().unwrap();
+    let columns = public.columns.iter().map(place);
+    let row: Vec<f64> = columns.map(|place| row[place]).collect();
+    let encoded = public.encode(0, &row).unwrap();
+    public.clear_scores(&program.evaluate_clear(&encoded).unwrap())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -260,39 +307,71 @@ proptest! {
         at in -1.0..1.0f64,
         seed in any::<u64>(),
     ) {
-        let features = weights.len();
         prop_assume!(weights.iter().any(|w| w.abs() > 0.1));
-        let number = |i: usize, j: usize| ((seed ^ (i * 31 + j * 17) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
-        let rows: Vec<Vec<f64>> = (0..60).map(|i| (0..features).map(|j| number(i, j)).collect()).collect();
-        let fixture = Fixture {
-            name: "threshold".into(),
-            model: Model {
-                source: SourceFormat::Onnx,
-                features: (0..features).map(|i| format!("f{i}")).collect(),
-                output: Scores {
-                    names: vec!["s".into()],
-                    link: Link::Logistic,
-                    decide: Decide::Threshold { at, below: "no".into(), above: "yes".into() },
-                },
-                body: Body::Linear(models::Linear { weights: vec![weights.clone()], bias: vec![0.0] }),
-            },
-            rows,
-        };
+        let fixture = logistic(&weights, at, seed);
         let options = Options { output: Output::Labels, ..Options::new("threshold") };
         let Compiled { program, .. } = compiled(&fixture, &options);
         prop_assert_eq!(program.bootstraps_per_row(), 1);
         stays_inside(&program, &fixture.name);
         let public = PublicProgram::from(&program);
-        let places: Vec<usize> = public.columns.iter().map(|c| c[1..].parse().unwrap()).collect();
         let reach: f64 = weights.iter().map(|w| w.abs()).sum();
         for row in &fixture.rows {
             let scores = fixture.model.scores(row);
             if (scores[0] - at).abs() < reach * 0.005 {
                 continue;
             }
-            let encoded = public.encode(0, &places.iter().map(|&p| row[p]).collect::<Vec<_>>()).unwrap();
-            let results = program.evaluate_clear(&encoded).unwrap();
-            prop_assert_eq!(public.label(&public.clear_scores(&results)), fixture.model.label(&scores));
+            prop_assert_eq!(public.label(&clear(&public, &program, row)), fixture.model.label(&scores));
         }
     }
+
+    /// Of a probability, the nearest fifteenth, but for the width of an entry; and it decides like the score.
+    #[test]
+    fn a_probability_by_lookup_is_the_nearest_step(
+        weights in proptest::collection::vec(-4.0..4.0f64, 1..8),
+        seed in any::<u64>(),
+    ) {
+        prop_assume!(weights.iter().any(|w| w.abs() > 0.1));
+        let fixture = logistic(&weights, 0.0, seed);
+        let options = Options { output: Output::Probability, ..Options::new("probability") };
+        let Compiled { program, .. } = compiled(&fixture, &options);
+        prop_assert_eq!(program.bootstraps_per_row(), 1);
+        stays_inside(&program, &fixture.name);
+        let public = PublicProgram::from(&program);
+        let reach: f64 = weights.iter().map(|w| w.abs()).sum();
+        for row in &fixture.rows {
+            let scores = fixture.model.scores(row);
+            let got = clear(&public, &program, row);
+            let probability = fixture.model.linked(&scores)[0];
+            prop_assert_eq!(public.predictions(&got)[0], got[0].value);
+            // The logistic function rises by a quarter at most. Outer rows may be held at the edge of a range.
+            let off = (got[0].value - probability).abs();
+            let is_held = (0..weights.len()).any(|at| is_outer(&fixture.rows, at, row[at]));
+            prop_assert!(is_held || off <= 0.5 / 15.0 + reach * 0.006 / 4.0, "{} {}", off, reach);
+            if scores[0].abs() > reach * 0.005 {
+                prop_assert_eq!(public.label(&got), fixture.model.label(&scores));
+            }
+        }
+    }
+}
+
+#[test]
+fn only_one_logistic_score_becomes_a_probability() {
+    let options = Options {
+        output: Output::Probability,
+        ..Options::new("probability")
+    };
+    let refused = |change: fn(&mut Model)| {
+        let mut fixture = logistic(&[1.0, -1.0], 0.0, 1);
+        change(&mut fixture.model);
+        let calibration = Calibration { rows: fixture.rows };
+        let refused = compile(&fixture.model, &calibration, &options);
+        refused.unwrap_err().to_string()
+    };
+    assert!(refused(|m| m.output.link = Link::Identity).contains("not logistic"));
+    let elsewhere = refused(|m| {
+        if let Decide::Threshold { at, .. } = &mut m.output.decide {
+            *at = 0.3;
+        }
+    });
+    assert!(elsewhere.contains("one half"), "{elsewhere}");
 }

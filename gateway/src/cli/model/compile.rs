@@ -74,6 +74,8 @@ enum Gets {
     Scores,
     /// The label alone
     Labels,
+    /// The probability in 16 steps: of logistic models with one score that are no trees
+    Probability,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -184,6 +186,7 @@ fn options(args: &Args) -> Result<Options, Failure> {
         output: match args.output {
             Gets::Scores => Output::Scores,
             Gets::Labels => Output::Labels,
+            Gets::Probability => Output::Probability,
         },
         input_bits: args.input_bits,
         uniform_bins: args.uniform_bins,
