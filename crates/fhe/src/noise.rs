@@ -2,7 +2,8 @@
 //!
 //! Variances are in units of the torus squared (a whole turn is 1). The formulas are those of tfhe-rs
 //! (`core_crypto::commons::noise_formulas`), with which its parameter sets were chosen: the published p_fail comes
-//! out again, and tests in `kernels` compare them with measured noise.
+//! out again, and tests in `kernels` compare them with measured noise. One is corrected by what was measured: that of
+//! what a bootstrap puts out.
 
 use tfhe::core_crypto::commons::noise_formulas::centered_mean_shifted_modulus_switch::centered_binary_shifted_modulus_switch_additive_variance;
 use tfhe::core_crypto::commons::noise_formulas::lwe_keyswitch::keyswitch_additive_variance_132_bits_security_tuniform;
@@ -37,8 +38,17 @@ pub fn body_rounding(bits: u32) -> f64 {
     }
 }
 
+/// What the formula says is multiplied with this. Measured standard deviations are 1.04 to 1.09 of the formula's, with
+/// tfhe-rs's own arithmetic and with ours: the part of it that stands for rounding in the Fourier transform was fitted, and
+/// is too small here. What is promised rests on the larger one.
+const BOOTSTRAP_EXCESS: f64 = 1.1 * 1.1;
+
 /// Of a bootstrap's output, whatever went in.
 pub fn bootstrapped() -> f64 {
+    BOOTSTRAP_EXCESS * bootstrapped_by_formula()
+}
+
+fn bootstrapped_by_formula() -> f64 {
     pbs_variance_132_bits_security_tuniform_fft_mul(
         LweDimension(SMALL_DIMENSION),
         GlweDimension(1),
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn the_published_p_fail_comes_out_again() {
         // "p-fail = 2^-129.581, 2-norm = 5": five times a bootstrap's output, read as 4 bits.
-        let p = lookup_log2_p_fail(25.0 * bootstrapped(), 4);
+        let p = lookup_log2_p_fail(25.0 * bootstrapped_by_formula(), 4);
         assert!((p + 129.581).abs() < 0.001, "{p}");
     }
 
