@@ -410,6 +410,16 @@ async fn bad_requests_are_refused_before_any_arithmetic() {
     let narrow =
         ::fhe::Request::new(ParamSet::Linear, digest, key.1.id(), 1, 3, 64, vec![0; 6]).unwrap();
     check_problem(&post(narrow.to_bytes()).await, 422, "wrong-shape");
+    let sound = ::fhe::Request::from_bytes(&good).unwrap();
+    for bits in [sound.bits() - 1, sound.bits() + 1] {
+        let bodies = sound.row_bodies().flatten().copied().collect();
+        let (set, id, values) = (ParamSet::Linear, key.1.id(), sound.values_per_row());
+        let other = ::fhe::Request::new(set, digest, id, sound.seed, values, bits, bodies);
+        let refused = post(other.unwrap().to_bytes()).await;
+        check_problem(&refused, 422, "wrong-shape");
+        let detail = String::from_utf8_lossy(refused.body()).into_owned();
+        assert!(detail.contains("bits a value"), "{detail}");
+    }
 }
 
 #[tokio::test]
