@@ -12,6 +12,7 @@ mod counters;
 mod jobs;
 mod lifecycle;
 mod parts;
+mod turned_away;
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models");
 const LINEAR: &str = "breast-cancer-linear";
@@ -419,34 +420,6 @@ async fn bad_requests_are_refused_before_any_arithmetic() {
         check_problem(&refused, 422, "wrong-shape");
         let detail = String::from_utf8_lossy(refused.body()).into_owned();
         assert!(detail.contains("bits a value"), "{detail}");
-    }
-}
-
-#[tokio::test]
-async fn a_full_queue_says_when_to_come_again() {
-    // The first request waits for others that never come, and holds the only place.
-    let bench = bench_with(|options| {
-        options.max_queue = 1;
-        options.max_tenant_queue = Some(2);
-        options.batch_wait = Duration::from_secs(600);
-    });
-    let key = make_key(ParamSet::Linear, 70);
-    bench.register(&key.1).await;
-    let body = bench.request_for(LINEAR, &key, 1).await;
-    let path = format!("/fhe/v1/programs/{LINEAR}/evaluate");
-    let first = bench.call(Method::POST, &path, body.clone());
-    let second = async {
-        // The first is polled before this, and is in the queue once it waits.
-        tokio::task::yield_now().await;
-        bench.call(Method::POST, &path, body.clone()).await
-    };
-    tokio::select! {
-        biased;
-        response = first => panic!("answered with a full batch to wait for: {response:?}"),
-        response = second => {
-            check_problem(&response, 503, "busy");
-            assert!(response.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
-        }
     }
 }
 
