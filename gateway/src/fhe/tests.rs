@@ -440,3 +440,30 @@ fn a_directory_with_an_unsound_program_is_refused_with_the_file() {
     let error = FheService::open(&bad).err().unwrap().to_string();
     assert!(error.contains("rename"), "{error}");
 }
+
+#[test]
+fn a_folder_that_another_gateway_uses_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = FheService::open(&options(dir.path())).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for name in ["keys", "jobs", "counters"] {
+        let mut second = options(elsewhere.path());
+        let shared = dir.path().join(name);
+        match name {
+            "keys" => second.keys_dir = shared.clone(),
+            "jobs" => second.jobs_dir = shared.clone(),
+            _ => second.counters_dir = shared.clone(),
+        }
+        let error = FheService::open(&second).err().unwrap();
+        assert!(matches!(&error, FheStartError::InUse(dir) if *dir == shared));
+        let text = error.to_string();
+        assert!(text.contains(&*shared.to_string_lossy()), "{text}");
+        assert!(text.contains(&format!("{name}_dir")), "{text}");
+    }
+    drop(first);
+    // One gateway may have them all in one folder, and what another left there does not stop it.
+    let mut same = options(dir.path());
+    same.jobs_dir = same.keys_dir.clone();
+    drop(FheService::open(&same).unwrap());
+    FheService::open(&options(dir.path())).unwrap();
+}
