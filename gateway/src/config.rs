@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use policy_host::{Canary, CompilerProgram, InstanceChoice, Pin, WithoutStore};
@@ -38,6 +38,21 @@ pub struct Config {
     pub fhe: Option<FheConfig>,
     pub outbox: Option<OutboxConfig>,
     pub sync: Option<SyncConfig>,
+    /// `None` if it was not read from a file.
+    pub source: Option<Source>,
+}
+
+/// The config file, as it was when it was read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl Source {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        check::read(path)
+    }
 }
 
 /// `[server]`: the process as a whole.

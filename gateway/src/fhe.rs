@@ -132,6 +132,13 @@ impl FheOptions {
 /// Why encrypted scoring could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum FheStartError {
+    #[error("{} is in use by another gateway: stop that one, or give this one a keys_dir, a jobs_dir and a counters_dir of its own", .0.display())]
+    InUse(PathBuf),
+    #[error("{} cannot be made and locked for this gateway alone: {source}", dir.display())]
+    Lock {
+        dir: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Programs(#[from] ProgramsError),
     #[error(transparent)]
@@ -163,6 +170,8 @@ pub struct FheService {
     /// After the engines, so that what was used last is known when it writes.
     _keeper: keys::Keeper,
     max_request_bytes: u64,
+    /// After all that writes into them.
+    _folders: durable::Held,
 }
 
 /// Loads every program of the directory and lets go of it: what `veilgate check` asks.
@@ -231,6 +240,9 @@ impl FheService {
         let programs =
             programs::Programs::load(&options.programs_dir, options.program_memory_bytes)?;
         let programs = Arc::new(programs);
+        // Before anything is read: opening a store removes what it takes for the leavings of a crash.
+        let stores = [&options.keys_dir, &options.jobs_dir, &options.counters_dir];
+        let folders = durable::Held::take(stores.map(PathBuf::as_path))?;
         let keys = Arc::new(keys::KeyStore::open(key_store_options(options))?);
         let tenants = open_tenants(options)?;
         // One thread: what is expanded ahead of need never takes the cores from what is needed.
@@ -267,6 +279,7 @@ impl FheService {
             _keeper: keeper,
             uploads: tokio::sync::Semaphore::new(MAX_UPLOADS),
             max_request_bytes: options.max_request_bytes,
+            _folders: folders,
         })
     }
 

@@ -3,9 +3,11 @@
 //!
 //! A module that is new serves at first with code that was made quickly; it is optimised behind (`optimise.rs`), and swapped once more.
 //!
-//! Only modules are taken anew. What the config says of a policy is what the gateway was started with.
+//! Only modules are taken anew. What the config says of a policy, and of all else, is what the gateway was started with; whoever
+//! asks is told which of it has changed.
 
 mod optimise;
+mod settings;
 mod watch;
 
 use std::collections::HashMap;
@@ -87,6 +89,9 @@ impl Reloader {
 
     /// Looks at every module's file. Compiles: not for a worker thread.
     pub fn reload(self: &Arc<Self>, trigger: Trigger) -> Vec<(String, Reloaded)> {
+        if let (Trigger::Demand, Some(source)) = (trigger, &self.config.source) {
+            settings::warn_of_changes(source);
+        }
         self.reload_those(trigger, |_| true)
     }
 

@@ -12,6 +12,10 @@ pub const TARGETS: &[&str] = &[
     "reply",
     "keys",
     "model",
+    "counter_public_key",
+    "counter_ciphertext",
+    "counter_schema",
+    "counter_record",
 ];
 const DEFAULT_SECONDS: &str = "60";
 /// What libFuzzer needs of the compiler; all of it is in stable Rust.

@@ -16,8 +16,10 @@ use super::remote::{Remote, Target, block_on};
 
 pub(super) mod data;
 mod report;
+pub(super) mod row;
 
 use data::Table;
+use row::Row;
 
 /// Of the public part of a program.
 const MAX_PROGRAM_BYTES: usize = 8 << 20;
@@ -55,23 +57,6 @@ pub(super) struct Args {
     /// JSON, for scripts
     #[arg(long)]
     json: bool,
-}
-
-/// One row as its file has it.
-#[derive(Clone)]
-enum Row {
-    Numbers(Vec<f64>),
-    /// Of a program with `text`.
-    Text(String),
-}
-
-impl Row {
-    fn encode(&self, program: &PublicProgram, index: usize) -> Result<Vec<i64>, fhe::FheError> {
-        match self {
-            Self::Numbers(values) => program.encode(index, values),
-            Self::Text(text) => program.encode_text(index, text),
-        }
-    }
 }
 
 /// What one row came to.

@@ -22,7 +22,7 @@ use toml::Spanned;
 
 use super::raw::RawConfig;
 use super::report::{ConfigError, Problem};
-use super::{AdminConfig, Config};
+use super::{AdminConfig, Config, Source};
 use fields::Fields;
 
 /// A config file is a page or two; what is larger is some other file.
@@ -30,11 +30,13 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Reads and checks the file; relative paths in it are resolved against its folder.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let mut config = load_as(path, check)?;
+    let source = read(path)?;
+    let mut config = parse_as(&source.text, &name(path), folder(&source), check)?;
     let common = &mut config.policy_host;
     if common.cache_bytes > 0 && common.cache_dir.is_none() {
         common.cache_dir = policies::user_cache_dir(|name| std::env::var_os(name));
     }
+    config.source = Some(source);
     Ok(config)
 }
 
@@ -48,9 +50,22 @@ pub(crate) fn load_as<R: DeserializeOwned, C>(
     path: &Path,
     check: impl FnOnce(R, &mut Fields<'_>) -> C,
 ) -> Result<C, ConfigError> {
-    let name = path.display().to_string();
+    let source = read(path)?;
+    parse_as(&source.text, &name(path), folder(&source), check)
+}
+
+/// As people gave it, for what they are told.
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn folder(source: &Source) -> &Path {
+    source.path.parent().unwrap_or(Path::new("/"))
+}
+
+pub(super) fn read(path: &Path) -> Result<Source, ConfigError> {
     let unreadable = |cause: String| ConfigError::Unreadable {
-        file: name.clone(),
+        file: name(path),
         cause,
     };
     let meta = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
@@ -59,10 +74,10 @@ pub(crate) fn load_as<R: DeserializeOwned, C>(
             "it has more than {MAX_CONFIG_BYTES} bytes; is this the config file?"
         )));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    let absolute = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
-    let base = absolute.parent().unwrap_or(Path::new("/"));
-    parse_as(&text, &name, base, check)
+    Ok(Source {
+        text: std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?,
+        path: std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?,
+    })
 }
 
 fn parse_as<R: DeserializeOwned, C>(
@@ -154,6 +169,7 @@ fn check(raw: RawConfig, fields: &mut Fields<'_>) -> Config {
         outbox: raw
             .outbox
             .and_then(|outbox| parts::outbox(outbox.get_ref(), fields)),
+        source: None,
     }
 }
 

@@ -52,7 +52,9 @@ fn status_of(error: &ProgramsError) -> StatusCode {
         ProgramsError::Program { .. } | ProgramsError::Compile { .. } => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        ProgramsError::Another { .. } | ProgramsError::Twice { .. } => StatusCode::CONFLICT,
+        ProgramsError::Another { .. }
+        | ProgramsError::Twice { .. }
+        | ProgramsError::Waiting { .. } => StatusCode::CONFLICT,
         ProgramsError::TooMany(_)
         | ProgramsError::TooManyVersions(_)
         | ProgramsError::Memory { .. } => StatusCode::INSUFFICIENT_STORAGE,

@@ -1,10 +1,43 @@
 //! Files that are whole or not there, and on disk when a call returns; what the stores of keys, jobs, programs and counters rest on.
 
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::Tenant;
+use super::{FheStartError, Tenant};
+
+/// Of a folder that is in use. No tenant's and no stream's name begins with a dot.
+const LOCK: &str = ".lock";
+
+/// Folders that are this process's alone, for as long as this lives: what a store knows of its files is true only while nobody
+/// else writes and removes them.
+pub(super) struct Held(#[expect(dead_code, reason = "held, not read")] Vec<File>);
+
+impl Held {
+    /// They are made if they are not there.
+    pub fn take<'d>(dirs: impl IntoIterator<Item = &'d Path>) -> Result<Self, FheStartError> {
+        let (mut taken, mut locks) = (BTreeSet::new(), Vec::new());
+        for dir in dirs {
+            let failed = |source| FheStartError::Lock {
+                dir: dir.to_owned(),
+                source,
+            };
+            fs::create_dir_all(dir).map_err(failed)?;
+            // Two of our own stores may share one.
+            if !taken.insert(dir.canonicalize().map_err(failed)?) {
+                continue;
+            }
+            let lock = File::create(dir.join(LOCK)).map_err(failed)?;
+            match lock.try_lock() {
+                Ok(()) => locks.push(lock),
+                Err(TryLockError::WouldBlock) => return Err(FheStartError::InUse(dir.to_owned())),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
+        }
+        Ok(Self(locks))
+    }
+}
 
 /// In place of what was there: written as `temporary` (beside it), fsynced, renamed, the directory fsynced. The temporary
 /// file does not outlive a failure.

@@ -10,7 +10,7 @@
 //! Invariants: a job is on disk before anybody is told of it, and its result before it counts as done; one file a job,
 //! whole at every moment; a job is only ever found by its tenant; count and bytes are bounded, of each tenant and in all,
 //! and what a result will take is set aside when the job begins; a job that had not ended when the gateway did is
-//! evaluated again.
+//! evaluated again, but not for ever: see `attempts`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use edge_types::Digest;
 use fhe::wire::Reply;
 use fhe::{Entropy, OsEntropy};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,6 +28,7 @@ use super::batch::{Ask, Evaluated, GivenUp};
 use super::keys::Clock;
 use super::{Problem, Tenant};
 
+mod attempts;
 mod disk;
 mod error;
 mod feeders;
@@ -97,6 +98,9 @@ pub(super) struct Note {
     urgency: u8,
     /// What it takes on disk at most, until it has ended.
     reserved: u64,
+    /// How often it was begun, by gateways that did not live to its end.
+    #[serde(default)]
+    attempts: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +135,8 @@ pub(super) struct Jobs {
     disk: Mutex<()>,
     inner: Mutex<Inner>,
     changed: Condvar,
+    /// Shared by jobs that are evaluated beside others, and had alone by one that may have ended a gateway.
+    beside: RwLock<()>,
 }
 
 struct Inner {
@@ -144,6 +150,8 @@ struct Turn {
     tenant: Tenant,
     id: JobId,
     note: Note,
+    /// The attempt of this process is on disk already: it was put back.
+    is_counted: bool,
     given_up: GivenUp,
 }
 
@@ -172,6 +180,7 @@ impl Jobs {
                 is_stopping: false,
             }),
             changed: Condvar::new(),
+            beside: RwLock::new(()),
         };
         jobs.show(&jobs.inner.lock());
         Ok(jobs)
@@ -204,6 +213,7 @@ impl Jobs {
             priority: ask.priority,
             urgency: ask.urgency,
             reserved: NOTE_BYTES + reply.max(request.len()) as u64,
+            attempts: 0,
         };
         let id = JobId::new()?;
         let tenant = &ask.tenant;
@@ -285,6 +295,7 @@ impl Jobs {
             {
                 return Some(Turn {
                     note: job.note.clone(),
+                    is_counted: job.is_counted,
                     given_up: job.given_up.clone(),
                     tenant,
                     id,

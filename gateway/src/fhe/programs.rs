@@ -46,6 +46,12 @@ pub enum ProgramsError {
         version: u32,
         digest: Digest,
     },
+    #[error("{} was put there since the gateway started, and holds version {version} of `{name}` too: remove it, or give yours another version", path.display())]
+    Waiting {
+        path: PathBuf,
+        name: String,
+        version: u32,
+    },
     #[error("there would be more than {MAX_PROGRAMS} programs in {}: remove some; is it the right directory?", .0.display())]
     TooMany(PathBuf),
     #[error("there are {MAX_VERSIONS} versions of `{0}`: remove one that no client uses any more")]
@@ -200,13 +206,15 @@ impl Programs {
     ) -> Result<(Arc<Entry>, Installed), ProgramsError> {
         let mut entry = make(bytes, Path::new("the program"))?;
         let digest = entry.program().digest();
-        entry.path = self.dir.join(format!("{digest}.json"));
         let _turn = self.turn.lock();
         let mut catalog = Catalog::clone(&self.current.load());
         let compiled = entry.compiled.clone();
         let (name, version) = (compiled.program().name(), compiled.program().version());
         let installed = match catalog.at(name, version) {
-            None => Installed::New,
+            None => {
+                entry.path = self.place(&catalog, compiled.program())?;
+                Installed::New
+            }
             Some(there) if there.program().digest() == digest => {
                 return Ok((there.clone(), Installed::Unchanged));
             }
@@ -230,6 +238,38 @@ impl Programs {
         catalog.insert(entry.clone());
         self.current.store(Arc::new(catalog));
         Ok((entry, installed))
+    }
+
+    /// The file of a program that is new. Files that were put here by hand since the start are not in the catalog: none of them is
+    /// written over, and two of one name and version would stop the next start.
+    fn place(&self, catalog: &Catalog, program: &Program) -> Result<PathBuf, ProgramsError> {
+        let files = disk::files(&self.dir)?;
+        let is_known = |path: &Path| catalog.all().any(|entry| entry.path == path);
+        let (name, version, digest) = (program.name(), program.version(), program.digest());
+        for path in files.iter().filter(|path| !is_known(path)) {
+            // What is not sound stops the next start whatever is done here.
+            let Ok(found) = Program::from_json(&disk::read(path)?) else {
+                continue;
+            };
+            if found.digest() == digest {
+                return Ok(path.clone());
+            }
+            if (found.name(), found.version()) == (name, version) {
+                return Err(ProgramsError::Waiting {
+                    path: path.clone(),
+                    name: name.to_owned(),
+                    version,
+                });
+            }
+        }
+        // A file may be called as this program would be and hold another: it was changed by hand, or is a copy.
+        let mut place = self.dir.join(format!("{digest}.json"));
+        let mut copies = 0;
+        while files.contains(&place) {
+            copies += 1;
+            place = self.dir.join(format!("{digest}-{copies}.json"));
+        }
+        Ok(place)
     }
 
     /// One version, or all; how many that were. Requests that were admitted are still computed. Blocks on the disk.

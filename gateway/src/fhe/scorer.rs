@@ -82,18 +82,7 @@ impl Scorer {
         if !info.set.serves(program.params()) {
             return Err(wrong_set(program.params(), info.set));
         }
-        if request.values_per_row() != program.input_count() {
-            let detail = format!(
-                "{} values a row, and the program takes {}",
-                request.values_per_row(),
-                program.input_count()
-            );
-            return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "wrong-shape",
-                detail,
-            ));
-        }
+        check_shape(&request, program)?;
         let most = MAX_CIPHERTEXTS / entry.compiled.ciphertexts_per_row().max(1);
         if request.rows() > most.max(1) {
             let detail = format!(
@@ -119,4 +108,25 @@ impl Scorer {
             given_up: GivenUp::default(),
         })
     }
+}
+
+/// As many values, of as many bits each, as the program was made for.
+fn check_shape(request: &fhe::Request, program: &fhe::Program) -> Result<(), Problem> {
+    let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", detail);
+    let (values, bits) = (program.input_count(), program.file().input_bits);
+    if request.values_per_row() != values {
+        return Err(wrong(format!(
+            "{} values a row, and the program takes {values}",
+            request.values_per_row()
+        )));
+    }
+    // Each bit that is left off is rounding noise that the program's noise was not checked with. More bits are no better than what
+    // was promised, and only take space.
+    if request.bits() != bits {
+        return Err(wrong(format!(
+            "{} bits a value, and the program takes {bits}: encrypt with `input_bits` of its public part",
+            request.bits()
+        )));
+    }
+    Ok(())
 }

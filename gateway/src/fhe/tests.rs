@@ -12,6 +12,7 @@ mod counters;
 mod jobs;
 mod lifecycle;
 mod parts;
+mod turned_away;
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models");
 const LINEAR: &str = "breast-cancer-linear";
@@ -410,33 +411,15 @@ async fn bad_requests_are_refused_before_any_arithmetic() {
     let narrow =
         ::fhe::Request::new(ParamSet::Linear, digest, key.1.id(), 1, 3, 64, vec![0; 6]).unwrap();
     check_problem(&post(narrow.to_bytes()).await, 422, "wrong-shape");
-}
-
-#[tokio::test]
-async fn a_full_queue_says_when_to_come_again() {
-    // The first request waits for others that never come, and holds the only place.
-    let bench = bench_with(|options| {
-        options.max_queue = 1;
-        options.max_tenant_queue = Some(2);
-        options.batch_wait = Duration::from_secs(600);
-    });
-    let key = make_key(ParamSet::Linear, 70);
-    bench.register(&key.1).await;
-    let body = bench.request_for(LINEAR, &key, 1).await;
-    let path = format!("/fhe/v1/programs/{LINEAR}/evaluate");
-    let first = bench.call(Method::POST, &path, body.clone());
-    let second = async {
-        // The first is polled before this, and is in the queue once it waits.
-        tokio::task::yield_now().await;
-        bench.call(Method::POST, &path, body.clone()).await
-    };
-    tokio::select! {
-        biased;
-        response = first => panic!("answered with a full batch to wait for: {response:?}"),
-        response = second => {
-            check_problem(&response, 503, "busy");
-            assert!(response.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
-        }
+    let sound = ::fhe::Request::from_bytes(&good).unwrap();
+    for bits in [sound.bits() - 1, sound.bits() + 1] {
+        let bodies = sound.row_bodies().flatten().copied().collect();
+        let (set, id, values) = (ParamSet::Linear, key.1.id(), sound.values_per_row());
+        let other = ::fhe::Request::new(set, digest, id, sound.seed, values, bits, bodies);
+        let refused = post(other.unwrap().to_bytes()).await;
+        check_problem(&refused, 422, "wrong-shape");
+        let detail = String::from_utf8_lossy(refused.body()).into_owned();
+        assert!(detail.contains("bits a value"), "{detail}");
     }
 }
 
@@ -456,4 +439,31 @@ fn a_directory_with_an_unsound_program_is_refused_with_the_file() {
     std::fs::write(dir.path().join("copy.json"), &model).unwrap();
     let error = FheService::open(&bad).err().unwrap().to_string();
     assert!(error.contains("rename"), "{error}");
+}
+
+#[test]
+fn a_folder_that_another_gateway_uses_is_refused_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = FheService::open(&options(dir.path())).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for name in ["keys", "jobs", "counters"] {
+        let mut second = options(elsewhere.path());
+        let shared = dir.path().join(name);
+        match name {
+            "keys" => second.keys_dir = shared.clone(),
+            "jobs" => second.jobs_dir = shared.clone(),
+            _ => second.counters_dir = shared.clone(),
+        }
+        let error = FheService::open(&second).err().unwrap();
+        assert!(matches!(&error, FheStartError::InUse(dir) if *dir == shared));
+        let text = error.to_string();
+        assert!(text.contains(&*shared.to_string_lossy()), "{text}");
+        assert!(text.contains(&format!("{name}_dir")), "{text}");
+    }
+    drop(first);
+    // One gateway may have them all in one folder, and what another left there does not stop it.
+    let mut same = options(dir.path());
+    same.jobs_dir = same.keys_dir.clone();
+    drop(FheService::open(&same).unwrap());
+    FheService::open(&options(dir.path())).unwrap();
 }

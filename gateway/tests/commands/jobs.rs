@@ -35,15 +35,15 @@ async fn send(
     Connection::plain(gateway.addr).await.send(request).await
 }
 
-/// Files in the folder of jobs, whoever's they are.
+/// Jobs on disk, whoever's they are.
 fn files(folder: &Folder) -> usize {
-    let tenants = std::fs::read_dir(folder.path().join("jobs")).expect("a folder");
+    let jobs = std::fs::read_dir(folder.path().join("jobs")).expect("a folder");
+    let tenants = jobs.map(|entry| entry.expect("an entry").path());
     tenants
-        .map(|tenant| {
-            let dir = std::fs::read_dir(tenant.expect("an entry").path());
-            dir.expect("a folder").count()
-        })
-        .sum()
+        .filter(|path| path.is_dir())
+        .flat_map(|tenant| std::fs::read_dir(tenant).expect("a folder"))
+        .filter(|file| file.as_ref().expect("an entry").path().extension() == Some("job".as_ref()))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,15 +101,17 @@ async fn a_job_survives_that_the_gateway_is_killed_while_it_computes() {
     // One more, which waits behind, or is computed together with it.
     let second = ask().await.header("location").expect("a place").to_owned();
     assert_eq!(files(&folder), 2);
-    until("the job runs", async || {
-        fetch(first.addr, &job).await.json()["status"] == "running"
+    let id = job.rsplit('/').next().expect("an id");
+    let file = folder.path().join(format!("jobs/default/{id}.job"));
+    until("the job runs, which is an attempt", async || {
+        let running = fetch(first.addr, &job).await.json()["status"] == "running";
+        let file = std::fs::read(&file).expect("the job");
+        running && String::from_utf8_lossy(&file).contains("\"attempts\":1")
     })
     .await;
     drop(first);
 
     // It had not ended: what is on disk is its request.
-    let id = job.rsplit('/').next().expect("an id");
-    let file = folder.path().join(format!("jobs/default/{id}.job"));
     let file = std::fs::read(file).expect("the job");
     assert!(String::from_utf8_lossy(&file).contains("\"state\":\"waiting\""));
 

@@ -240,3 +240,59 @@ fn a_model_of_texts_becomes_a_program_that_takes_texts() {
     assert_eq!(program["columns"][0], "text");
     compile("none").refused(2, &["no column `none`", "--text"]);
 }
+
+#[test]
+fn a_program_that_takes_texts_is_evaluated_as_one_that_takes_numbers() {
+    let folder = Folder::with_certificates();
+    let shipped = |name: &str| {
+        let path = root().join("examples/models").join(name);
+        path.to_str().expect("text").to_owned()
+    };
+    let (program, rows) = (shipped("log-lines.json"), shipped("log-lines-test.csv"));
+    let model = shipped("trained/log-lines.onnx");
+    let evaluate = |rows: &str, more: &[&str]| {
+        let given = ["model", "evaluate", &*program, "--data", rows];
+        folder.veilgate(&[&given[..], &["--label", "label", "--threads", "1"], more].concat())
+    };
+    let more = ["--model", &*model, "--limit", "20", "--json"];
+    let report = json(evaluate(&rows, &more));
+    assert_eq!(
+        (&report["rows"], &report["mismatches"]),
+        (&20.into(), &0.into()),
+        "{report}"
+    );
+    for side in ["clear", "quantised", "encrypted"] {
+        let accuracy = report[side]["accuracy"].as_f64().expect("a number");
+        assert!(accuracy >= 0.9, "{side}: {report}");
+    }
+    assert_eq!(report["quantised"], report["encrypted"]);
+    let seen = json(folder.veilgate(&["model", "inspect", &*program, "--json"]));
+    assert_eq!(report["bytes"], seen["bytes"]);
+
+    // Another column holds the texts; and one of them is none.
+    let long = "word ".repeat(5000);
+    folder.write(
+        "rows.csv",
+        format!("line,label\nsshd: Failed password for root,security\n{long},routine\n"),
+    );
+    let said = folder.path().join("rows.csv");
+    let said = said.to_str().expect("text");
+    evaluate(said, &[]).refused(2, &["no column `text`", "--text"]);
+    evaluate(said, &["--text", "none"]).refused(2, &["no column `none`", "--text"]);
+    evaluate(said, &["--text", "line"]).refused(2, &["row 2", "more than 4096 words"]);
+    let one = evaluate(said, &["--text", "line", "--limit", "1"]).fine();
+    assert!(
+        one.out.contains("1 rows; 0 encrypted labels"),
+        "{}",
+        one.out
+    );
+    let numbers = shipped("breast-cancer-linear.json");
+    let benign = shipped("breast-cancer-test.csv");
+    let other = shipped("trained/breast-cancer-linear.onnx");
+    evaluate(said, &["--text", "line", "--limit", "1", "--model", &other])
+        .refused(2, &["30 columns", "2048 buckets"]);
+    let given = ["model", "evaluate", &*numbers, "--data", &*benign];
+    folder
+        .veilgate(&[&given[..], &["--label", "label", "--text", "line"]].concat())
+        .refused(2, &["takes numbers", "--text"]);
+}

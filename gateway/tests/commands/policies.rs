@@ -134,3 +134,42 @@ async fn a_hangup_has_changed_modules_loaded_again() {
     assert_eq!(module["swaps"], 1, "{module}");
     gateway.stop();
 }
+
+/// The config itself is read at the start alone, and a hangup says so where it has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_names_the_settings_that_wait_for_a_restart() {
+    let (_, origin) = Origin::start().await;
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("programs")).expect("made");
+    let hash = |digit: &str| format!("blake3:{}", digit.repeat(64));
+    let rest = format!(
+        "[[route]]\nname = \"all\"\npath_prefix = \"/\"\nupstream = \"origin\"\n\
+         [fhe]\nkeys_dir = \"keys\"\nprograms_dir = \"programs\"\nthreads = 1\nbatch_size = 8\n\
+         [[fhe.tenant]]\nname = \"a\"\ntoken_hash = \"{}\"\n",
+        hash("1")
+    );
+    let config = plain(origin, &rest);
+    let gateway = folder.run(&config).await;
+    let named = |settings: &str| {
+        let logged = gateway.logged();
+        logged.contains("restart the gateway") && logged.contains(settings)
+    };
+    let changed = config
+        .replace("batch_size = 8", "batch_size = 9\nmax_queue = 7")
+        .replace(&hash("1"), &hash("2"));
+    folder.write("edge.toml", &changed);
+    gateway.hang_up();
+    until("the settings are named", async || {
+        named("fhe.batch_size, fhe.tenant, fhe.max_queue")
+    })
+    .await;
+    folder.write("edge.toml", "[fhe");
+    gateway.hang_up();
+    until("the fault is told", async || {
+        gateway.logged().contains("would not start again")
+    })
+    .await;
+    gateway.still_serves("/hello").await;
+    let said = gateway.stop().err;
+    assert!(!said.contains(&hash("2")[..20]), "{said}");
+}

@@ -325,6 +325,11 @@ impl Gateway {
         self.process.signal(Signal::HUP);
     }
 
+    /// What it has logged so far.
+    pub fn logged(&self) -> String {
+        self.process.err.text.lock().clone()
+    }
+
     /// SIGTERM: it must end in order, and without having panicked anywhere.
     pub fn stop(self) -> Said {
         self.process.signal(Signal::TERM);

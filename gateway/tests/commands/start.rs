@@ -72,3 +72,26 @@ fn an_outbox_in_use_or_of_another_site_is_left_alone() {
         .run_in_vain(&outbox("edge-2"))
         .refused(1, &["`edge-1`, not `edge-2`", "another directory"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_gateway_with_the_same_keys_or_jobs_does_not_start() {
+    let (_, origin) = Origin::start().await;
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("programs")).expect("made");
+    let with = |keys: &str, jobs: &str| {
+        let fhe = format!(
+            "{ROUTE}[fhe]\nkeys_dir = \"{keys}/keys\"\nprograms_dir = \"programs\"\njobs_dir = \"{jobs}/jobs\"\nthreads = 1\n"
+        );
+        plain(origin, &fhe)
+    };
+    let first = folder.run(&with("a", "a")).await;
+    for (keys, jobs, used) in [("a", "b", "a/keys"), ("b", "a", "a/jobs")] {
+        let words = [used, "in use by another gateway", "of its own"];
+        folder.run_in_vain(&with(keys, jobs)).refused(1, &words);
+    }
+    first.still_serves("/").await;
+    first.stop();
+    // The locks are gone with the process, however it ended.
+    drop(folder.run(&with("a", "a")).await);
+    folder.run(&with("a", "a")).await.stop();
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fhe::program::Decide;
+use fhe::text::TextEncoder;
 use fhe::{Client, ClientKey, Entropy, FheError, OsEntropy, Program, PublicProgram, Score};
 use kernels::{Backend, Compiled, CpuBackend, Engine, KernelError};
 use models::Model;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use super::super::Failure;
 use super::super::infer::data::{self, Table};
+use super::super::infer::row::Row;
 use super::super::keys::size;
 use super::files;
 use super::inspect::Bytes;
@@ -22,12 +24,15 @@ pub(super) struct Args {
     /// The program, as `veilgate model compile` wrote it
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
-    /// The rows: a CSV file with a header that names the program's columns, in any order
+    /// The rows: a CSV file with a header that names the program's columns, in any order, or has one of texts
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// The column that holds the right answer
     #[arg(long, value_name = "COLUMN")]
     label: String,
+    /// The column that holds the texts, of a program that takes them; by default the one that the program names
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
     /// Use only the first rows
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -79,10 +84,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let table = data::read(&args.data)?;
     let limit = args.limit.unwrap_or(usize::MAX);
     let truths = files::truths(&table, &args.label, &labels, limit)?;
-    let rows = table.columns_with_gaps(&public.columns, limit)?;
+    let rows = rows_of(&table, &public, args, limit)?;
     let quantised = quantised(&program, &public, &rows)?;
     let clear = match &args.model {
-        Some(path) => by_model(files::read_model(path)?, &public, &table, args, limit)?,
+        Some(path) => {
+            let model = known_labels(files::read_model(path)?, &public)?;
+            match &public.text {
+                Some(encoder) => by_model_of_texts(&model, encoder, &rows)?,
+                None => by_model(model, &public, &table, args, limit)?,
+            }
+        }
         None => quantised.clone(),
     };
     let encrypted = Encrypted::of(program, args.threads, &rows)?;
@@ -127,6 +138,39 @@ fn labels(public: &PublicProgram) -> Result<Vec<String>, Failure> {
     }
 }
 
+fn rows_of(
+    table: &Table,
+    public: &PublicProgram,
+    args: &Args,
+    limit: usize,
+) -> Result<Vec<Row>, Failure> {
+    if public.text.is_none() {
+        if args.text.is_some() {
+            return Err(Failure::wrong_input(format!(
+                "`{}` takes numbers, from columns that it names, and no text: leave out --text",
+                public.name
+            )));
+        }
+        let rows = table.columns_with_gaps(&public.columns, limit)?;
+        return Ok(rows.into_iter().map(Row::Numbers).collect());
+    }
+    let (column, why) = match (&args.text, public.columns.first()) {
+        (Some(column), _) => (column.as_str(), "--text names it"),
+        (None, own) => (
+            own.map_or("text", String::as_str),
+            "the program names it; say which one with --text",
+        ),
+    };
+    let texts = table.texts(column, limit, why)?;
+    if texts.is_empty() {
+        return Err(Failure::wrong_input(format!(
+            "{}: there is no row to score",
+            args.data.display()
+        )));
+    }
+    Ok(texts.into_iter().map(Row::Text).collect())
+}
+
 fn labelled(public: &PublicProgram, scores: &[Score]) -> Labelled {
     let label = public.label(scores).unwrap_or_default().to_owned();
     (label, scores.iter().map(|score| score.value).collect())
@@ -135,10 +179,10 @@ fn labelled(public: &PublicProgram, scores: &[Score]) -> Labelled {
 fn quantised(
     program: &Program,
     public: &PublicProgram,
-    rows: &[Vec<f64>],
+    rows: &[Row],
 ) -> Result<Vec<Labelled>, Failure> {
-    let score = |(index, row): (usize, &Vec<f64>)| {
-        let inputs = public.encode(index, row).map_err(wrong_row)?;
+    let score = |(index, row): (usize, &Row)| {
+        let inputs = row.encode(public, index).map_err(wrong_row)?;
         let results = program.evaluate_clear(&inputs).ok_or_else(|| {
             Failure::wrong_input(format!(
                 "row {}: the program cannot be evaluated on it",
@@ -166,21 +210,49 @@ fn by_model(
             public.name
         )));
     }
-    // The program may have been given other names for the same labels.
-    if !files::rename_labels(&mut model, &labels(public)?) {
+    let rows = table.columns_with_gaps(&model.features, limit)?;
+    Ok(rows.iter().map(|row| answer(&model, row)).collect())
+}
+
+/// The model's columns are the buckets that words are counted in.
+fn by_model_of_texts(
+    model: &Model,
+    encoder: &TextEncoder,
+    rows: &[Row],
+) -> Result<Vec<Labelled>, Failure> {
+    if model.features.len() != encoder.buckets as usize {
         return Err(Failure::wrong_input(format!(
+            "the model takes {} columns, and the program counts words in {} buckets: is it the one that was compiled?",
+            model.features.len(),
+            encoder.buckets
+        )));
+    }
+    let score = |(index, row): (usize, &Row)| match row {
+        Row::Text(text) => encoder
+            .features(text)
+            .map(|features| answer(model, &features))
+            .map_err(|reason| wrong_row(FheError::Row { row: index, reason })),
+        Row::Numbers(features) => Ok(answer(model, features)),
+    };
+    rows.iter().enumerate().map(score).collect()
+}
+
+fn answer(model: &Model, features: &[f64]) -> Labelled {
+    let scores = model.scores(features);
+    let label = model.label(&scores).unwrap_or_default().to_owned();
+    (label, scores)
+}
+
+/// The program may have been given other names for the same labels.
+fn known_labels(mut model: Model, public: &PublicProgram) -> Result<Model, Failure> {
+    match files::rename_labels(&mut model, &labels(public)?) {
+        true => Ok(model),
+        false => Err(Failure::wrong_input(format!(
             "the model has {} labels, and `{}` another number: is it the one that was compiled?",
             model.output.decide.labels().len(),
             public.name
-        )));
+        ))),
     }
-    let rows = table.columns_with_gaps(&model.features, limit)?;
-    let score = |row: &Vec<f64>| {
-        let scores = model.scores(row);
-        let label = model.label(&scores).unwrap_or_default().to_owned();
-        (label, scores)
-    };
-    Ok(rows.iter().map(score).collect())
 }
 
 /// Rows count from one for a person.
@@ -199,7 +271,7 @@ struct Encrypted {
 }
 
 impl Encrypted {
-    fn of(program: Program, threads: Option<usize>, rows: &[Vec<f64>]) -> Result<Self, Failure> {
+    fn of(program: Program, threads: Option<usize>, rows: &[Row]) -> Result<Self, Failure> {
         let failed = |e: FheError| Failure::new(e.to_string());
         let broken = |e: KernelError| Failure::new(e.to_string());
         let public = PublicProgram::from(&program);
@@ -219,9 +291,10 @@ impl Encrypted {
                 key: expected.key,
             },
         };
-        for row in rows {
+        for (index, row) in rows.iter().enumerate() {
+            let encoded = row.encode(&public, index).map_err(wrong_row)?;
             let pending = client
-                .encrypt_rows(&public, std::slice::from_ref(row), &mut OsEntropy)
+                .encrypt(&public, &[encoded], &mut OsEntropy)
                 .map_err(wrong_row)?;
             let started = Instant::now();
             let seed = OsEntropy.secret().map_err(failed)?;

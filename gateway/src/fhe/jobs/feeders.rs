@@ -9,6 +9,7 @@ use edge_types::Digest;
 use fhe::Request;
 use http::StatusCode;
 
+use super::attempts::too_many_attempts;
 use super::{Jobs, Turn};
 use crate::fhe::Problem;
 use crate::fhe::batch::{Ask, Class, Evaluated};
@@ -55,6 +56,7 @@ impl Drop for Feeders {
                 tracing::error!("a thread that feeds FHE jobs had failed");
             }
         }
+        self.jobs.take_attempts_back();
     }
 }
 
@@ -81,7 +83,29 @@ fn run(jobs: &Jobs, scorer: &Scorer) {
 }
 
 fn evaluate(jobs: &Jobs, scorer: &Scorer, turn: &Turn) -> Outcome {
-    let answer = ask(jobs, scorer, turn).and_then(|ask| Ok(scorer.submit(ask)?));
+    if turn.has_no_attempt_left() {
+        tracing::error!(
+            job = turn.id.as_str(),
+            program = turn.note.program,
+            attempts = turn.note.attempts,
+            "an FHE job was begun again and again, and the gateway never lived to its end: it has failed"
+        );
+        return Outcome::Ended(Err(too_many_attempts()));
+    }
+    let bytes = match jobs.layout.read(&turn.tenant, &turn.id) {
+        Ok((_, bytes)) => bytes,
+        Err(error) => {
+            tracing::error!(%error, job = turn.id.as_str(), "the request of an FHE job cannot be read");
+            return Outcome::Ended(Err(Problem::internal()));
+        }
+    };
+    let _beside = jobs.beside(turn);
+    if let Err(error) = jobs.count_attempt(turn, &bytes) {
+        tracing::warn!(%error, job = turn.id.as_str(), "that an FHE job begins cannot be written; is the disk full? It is tried again");
+        return Outcome::Later;
+    }
+    let answer = ask(scorer, turn, &bytes).and_then(|ask| Ok(scorer.submit(ask)?));
+    drop(bytes);
     let outcome = match answer {
         Ok(answer) => match answer.blocking_recv() {
             Ok(outcome) => outcome,
@@ -96,16 +120,11 @@ fn evaluate(jobs: &Jobs, scorer: &Scorer, turn: &Turn) -> Outcome {
 }
 
 /// Checked again: since it began, its key may have been deleted, or its program removed.
-fn ask(jobs: &Jobs, scorer: &Scorer, turn: &Turn) -> Result<Ask, Problem> {
-    let read = jobs.layout.read(&turn.tenant, &turn.id);
-    let (_, bytes) = read.map_err(|error| {
-        tracing::error!(%error, job = turn.id.as_str(), "the request of an FHE job cannot be read");
-        Problem::internal()
-    })?;
-    let request = Request::from_bytes(&bytes)?;
+fn ask(scorer: &Scorer, turn: &Turn, bytes: &[u8]) -> Result<Ask, Problem> {
+    let request = Request::from_bytes(bytes)?;
     let entry = scorer.entry(&turn.note.program, &request);
     let entry = entry.ok_or_else(programs::unknown)?;
-    let ask = scorer.check(request, Digest::of(&bytes), &turn.tenant, &entry)?;
+    let ask = scorer.check(request, Digest::of(bytes), &turn.tenant, &entry)?;
     Ok(Ask {
         class: Class::Behind,
         priority: turn.note.priority,

@@ -33,6 +33,8 @@ pub(super) enum Phase {
 pub(super) struct Job {
     pub note: Note,
     pub given_up: GivenUp,
+    /// The attempt of this process is one of those that its note counts.
+    pub is_counted: bool,
     phase: Phase,
     bytes: u64,
 }
@@ -42,6 +44,7 @@ impl Job {
         Self {
             note,
             given_up: GivenUp::default(),
+            is_counted: false,
             phase,
             bytes,
         }
@@ -182,6 +185,30 @@ impl Index {
         let job = self.jobs.get_mut(&(tenant.clone(), id.clone()))?;
         job.phase = Phase::Running;
         Some(job)
+    }
+
+    /// What to write before it is evaluated; `None` if this process has done so, or it was deleted.
+    pub fn to_count(&self, tenant: &Tenant, id: &JobId) -> Option<Note> {
+        let job = self.jobs.get(&(tenant.clone(), id.clone()))?;
+        let attempts = job.note.attempts.saturating_add(1);
+        (!job.is_counted).then(|| Note {
+            attempts,
+            ..job.note.clone()
+        })
+    }
+
+    /// That is on disk.
+    pub fn count_attempt(&mut self, tenant: &Tenant, id: &JobId, attempts: u32) {
+        if let Some(job) = self.jobs.get_mut(&(tenant.clone(), id.clone())) {
+            (job.note.attempts, job.is_counted) = (attempts, true);
+        }
+    }
+
+    /// Those that this process began and did not end.
+    pub fn counted(&self) -> Vec<Name> {
+        let is_open = |job: &Job| job.is_counted && job.phase != Phase::Ended;
+        let open = self.jobs.iter().filter(|(_, job)| is_open(job));
+        open.map(|(name, _)| name.clone()).collect()
     }
 
     pub fn end(&mut self, tenant: &Tenant, id: &JobId, note: Note, bytes: u64) {

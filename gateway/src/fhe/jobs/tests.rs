@@ -2,6 +2,8 @@ use super::*;
 
 use std::collections::HashSet;
 
+use super::attempts::Beside;
+
 const LIMITS: Limits = Limits {
     jobs: 6,
     bytes: 1000,
@@ -27,6 +29,7 @@ fn note(created: u64, urgency: u8) -> Note {
         priority: 5,
         urgency,
         reserved: 100,
+        attempts: 0,
     }
 }
 
@@ -212,4 +215,86 @@ fn a_job_that_is_deleted_while_it_runs_leaves_nothing() {
     assert_eq!(left, HashSet::new());
     jobs.stop();
     assert!(jobs.next().is_none());
+}
+
+/// Another gateway, after one that was killed or (`ends_well`) stopped as it should.
+fn begin_once(dir: &std::path::Path, ends_well: bool) -> Turn {
+    let jobs = open(dir);
+    let turn = jobs.next().unwrap();
+    if !turn.has_no_attempt_left() {
+        let (_, request) = jobs.layout.read(&turn.tenant, &turn.id).unwrap();
+        jobs.count_attempt(&turn, &request).unwrap();
+    }
+    if ends_well {
+        jobs.take_attempts_back();
+    }
+    turn
+}
+
+#[test]
+fn what_ends_the_gateway_each_time_is_begun_three_times_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (layout, a) = (Layout::new(dir.path()), tenant("a"));
+    layout
+        .write(&a, &id(1), &note(10, 3), b"a request")
+        .unwrap();
+    for attempts in 0..3 {
+        // A gateway that stops as it should says so, however often it does.
+        begin_once(dir.path(), true);
+        let turn = begin_once(dir.path(), false);
+        assert_eq!(turn.note.attempts, attempts);
+        assert!(!turn.has_no_attempt_left());
+        let (note, request) = layout.read(&a, &id(1)).unwrap();
+        assert_eq!(
+            (note.attempts, &request[..]),
+            (attempts + 1, &b"a request"[..])
+        );
+    }
+    assert!(begin_once(dir.path(), false).has_no_attempt_left());
+}
+
+#[test]
+fn a_job_that_is_put_back_is_counted_once_and_one_that_was_deleted_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (layout, a) = (Layout::new(dir.path()), tenant("a"));
+    layout
+        .write(&a, &id(1), &note(10, 3), b"a request")
+        .unwrap();
+    let jobs = open(dir.path());
+    for _ in 0..5 {
+        let turn = jobs.next().unwrap();
+        assert!(!turn.has_no_attempt_left());
+        assert!(matches!(jobs.beside(&turn), Beside::Others(_)));
+        jobs.count_attempt(&turn, b"a request").unwrap();
+        assert_eq!(layout.read(&a, &id(1)).unwrap().0.attempts, 1);
+        jobs.put_back(&turn, Duration::ZERO);
+    }
+    let turn = jobs.next().unwrap();
+    jobs.remove(&a, &id(1)).unwrap();
+    jobs.count_attempt(&turn, b"a request").unwrap();
+    jobs.take_attempts_back();
+    assert!(!layout.job(&a, &id(1)).exists());
+}
+
+#[test]
+fn a_job_that_was_begun_before_is_evaluated_beside_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = tenant("a");
+    let began = Note {
+        attempts: 1,
+        ..note(10, 3)
+    };
+    for (number, note) in [(1, &began), (2, &note(20, 3)), (3, &note(30, 3))] {
+        let layout = Layout::new(dir.path());
+        layout.write(&a, &id(number), note, b"a request").unwrap();
+    }
+    let jobs = open(dir.path());
+    let [suspect, one, other] = [(); 3].map(|()| jobs.next().unwrap());
+    let both = (jobs.beside(&one), jobs.beside(&other));
+    assert!(jobs.beside.try_write().is_none());
+    drop(both);
+    let alone = jobs.beside(&suspect);
+    assert!(jobs.beside.try_read().is_none());
+    drop(alone);
+    assert!(jobs.beside.try_write().is_some());
 }

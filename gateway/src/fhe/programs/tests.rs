@@ -91,3 +91,40 @@ fn an_interrupted_write_leaves_nothing() {
     assert!(open(dir.path()).all().is_empty());
     assert!(!left.exists());
 }
+
+#[test]
+fn a_file_that_is_called_like_a_program_and_holds_another_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = |bytes: &[u8]| Program::from_json(bytes).unwrap().digest();
+    let (first, second) = (model(1, ""), model(2, ""));
+    // As if version 1 had been installed and then changed by hand: once before the start, once after it.
+    let named = dir.path().join(format!("{}.json", digest(&first)));
+    std::fs::write(&named, &second).unwrap();
+    let programs = open(dir.path());
+    let later = dir.path().join(format!("{}-1.json", digest(&first)));
+    std::fs::write(&later, model(3, "")).unwrap();
+    let (_, installed) = programs.install(&first, false).unwrap();
+    assert_eq!(installed, Installed::New);
+    assert_eq!(versions(&programs), [1, 2]);
+    assert_eq!(std::fs::read(&named).unwrap(), second);
+    assert_eq!(versions(&open(dir.path())), [1, 2, 3]);
+    programs.remove(NAME, Some(1)).unwrap();
+    assert_eq!(versions(&open(dir.path())), [2, 3]);
+}
+
+#[test]
+fn a_program_that_was_put_there_by_hand_is_not_installed_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let programs = open(dir.path());
+    std::fs::write(dir.path().join("by-hand.json"), model(1, "")).unwrap();
+    std::fs::write(dir.path().join("unsound.json"), b"{}").unwrap();
+    let refused = programs.install(&model(1, "another"), false).err().unwrap();
+    assert!(refused.to_string().contains("by-hand.json"), "{refused}");
+    assert!(programs.all().is_empty());
+    // The same one is taken into service from where it lies, and the next start finds one of it.
+    let (entry, installed) = programs.install(&model(1, ""), false).unwrap();
+    assert_eq!(installed, Installed::New);
+    assert_eq!(entry.path, dir.path().join("by-hand.json"));
+    std::fs::remove_file(dir.path().join("unsound.json")).unwrap();
+    assert_eq!(versions(&open(dir.path())), [1]);
+}

@@ -177,3 +177,44 @@ async fn jobs_past_their_space_are_refused_and_those_of_a_stopped_gateway_go_on(
     let third = open(&options);
     assert_eq!(third.result(&job).await.status(), StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_ended_three_gateways_has_failed_and_one_that_ended_two_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.batch_wait = Duration::from_secs(600);
+    let open = |options: &FheOptions| Bench {
+        service: FheService::open(options).unwrap(),
+        _dir: tempfile::tempdir().unwrap(),
+    };
+    let first = open(&options);
+    let key = make_key(ParamSet::Linear, 96);
+    first.register(&key.1).await;
+    let body = first.request_for(LINEAR, &key, 1).await;
+    let job = location(&first.begin_job("default", LINEAR, body).await);
+    // It stops as it should, whether or not it had begun the job.
+    drop(first);
+    options.batch_wait = Duration::ZERO;
+    let name = job.rsplit_once('/').unwrap().1;
+    let path = dir.path().join(format!("jobs/default/{name}.job"));
+    let file = std::fs::read(&path).unwrap();
+    let with_attempts = |attempts: &[u8]| {
+        let count = b"\"attempts\":";
+        let at = file.windows(count.len()).position(|part| part == count);
+        let at = at.unwrap() + count.len();
+        assert_eq!(file[at], b'0');
+        let changed = [&file[..at], attempts, &file[at + 1..]].concat();
+        std::fs::write(&path, changed).unwrap();
+    };
+    with_attempts(b"3");
+    let second = open(&options);
+    check_problem(&second.result(&job).await, 500, "too-many-attempts");
+    assert_eq!(
+        json(&second.call(Method::GET, &job, "").await)["status"],
+        "failed"
+    );
+    drop(second);
+    with_attempts(b"2");
+    let third = open(&options);
+    assert_eq!(third.result(&job).await.status(), StatusCode::OK);
+}

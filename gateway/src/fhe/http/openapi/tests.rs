@@ -139,6 +139,7 @@ fn every_problem_is_named_in_the_document_and_in_the_specification() {
     let sources = [
         include_str!("../../problem.rs"),
         include_str!("../../counters/error.rs"),
+        include_str!("../../jobs/attempts.rs"),
         include_str!("../counters.rs"),
         include_str!("../../scorer.rs"),
         include_str!("../../tenant/registry.rs"),
