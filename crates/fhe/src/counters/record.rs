@@ -78,11 +78,24 @@ impl WindowRecord {
             });
         }
         let bytes = STANDARD.decode(&line.counters).map_err(malformed)?;
+        let counters = CounterCiphertext::from_bytes(&bytes)?;
+        let header = counters.header();
+        let inside = (
+            header.window.start(),
+            header.window.seconds(),
+            header.contributions,
+        );
+        // Whoever reads the line alone must not be told something else.
+        if (line.start, line.seconds, line.contributions) != inside {
+            return Err(malformed(
+                "its line says another window, or another number of contributions",
+            ));
+        }
         Ok(Some(Self {
             part: line.part,
             tenant: line.tenant,
             stream: line.stream,
-            counters: CounterCiphertext::from_bytes(&bytes)?,
+            counters,
         }))
     }
 }

@@ -249,6 +249,7 @@ fn a_window_s_record_is_known_among_others() {
     for (from, to) in [
         (r#""v":1"#, r#""v":2"#),
         (r#""counters":"VkdD"#, r#""counters":"Vkd."#),
+        (r#""contributions":1"#, r#""contributions":2"#),
     ] {
         let damaged = text.replacen(from, to, 1);
         assert_ne!(damaged, text);
