@@ -22,6 +22,7 @@ mod linear;
 mod rotation;
 mod simd;
 
+pub(crate) use bootstrap::Switched;
 pub use key::CpuKey;
 
 #[derive(Debug)]
@@ -73,7 +74,7 @@ fn key_of<'k>(
         .ok_or(KernelError::Shape("there is no such key"))
 }
 
-fn check_len(words: usize, ciphertexts: usize, each: usize) -> Result<(), KernelError> {
+pub(crate) fn check_len(words: usize, ciphertexts: usize, each: usize) -> Result<(), KernelError> {
     if words == ciphertexts * each {
         Ok(())
     } else {
@@ -227,7 +228,7 @@ impl Backend for CpuBackend {
 }
 
 /// Where the reads of each input are; they are in the order of their inputs.
-fn group_reads(reads: &[Read], inputs: usize) -> Result<Vec<Range<usize>>, KernelError> {
+pub(crate) fn group_reads(reads: &[Read], inputs: usize) -> Result<Vec<Range<usize>>, KernelError> {
     let mut of_input = vec![0..0; inputs];
     for (index, read) in reads.iter().enumerate() {
         let there = (read.coefficient as usize) < POLYNOMIAL_SIZE;

@@ -10,6 +10,7 @@ pub mod direct;
 mod engine;
 pub mod probe;
 mod ring;
+pub mod rns;
 #[cfg(test)]
 mod testing;
 

@@ -32,6 +32,16 @@ impl Switched {
     }
 }
 
+impl Switched {
+    pub fn turns(&self) -> &[u16] {
+        &self.mask
+    }
+
+    pub fn body(&self) -> u16 {
+        self.body
+    }
+}
+
 impl ModulusSwitchedLweCiphertext<usize> for Switched {
     fn log_modulus(&self) -> CiphertextModulusLog {
         PolynomialSize(POLYNOMIAL_SIZE).to_blind_rotation_input_modulus_log()
