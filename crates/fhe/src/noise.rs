@@ -39,8 +39,9 @@ pub fn body_rounding(bits: u32) -> f64 {
 }
 
 /// What the formula says is multiplied with this. Measured standard deviations are 1.04 to 1.09 of the formula's, with
-/// tfhe-rs's own arithmetic and with ours: the part of it that stands for rounding in the Fourier transform was fitted, and
-/// is too small here. What is promised rests on the larger one.
+/// tfhe-rs's own arithmetic and with ours. It is the part that stands for rounding in the Fourier transform, which was fitted,
+/// that is too small here: a rotation in exact integers has 1.007 of what the rest of the formula says. What is promised rests
+/// on the larger one.
 const BOOTSTRAP_EXCESS: f64 = 1.1 * 1.1;
 
 /// Of a bootstrap's output, whatever went in.
