@@ -1,0 +1,110 @@
+// The blind rotation modulo Q, one ciphertext a block: kernels/src/rns/rotation.rs in device code, to the bit.
+#pragma once
+
+#include "ntt.cuh"
+
+struct RotateRns {
+    // Of each key: [bit][digits of][for][prime][point], as RnsKey::words has them.
+    const uint32_t *const *keys;
+    // Of each ciphertext: its key, its table, 918 turns and the body's, and where its reads begin (one more at the end).
+    const uint32_t *key_of;
+    const uint32_t *table_of;
+    const uint16_t *turns;
+    const uint32_t *reads_of;
+    // Of each table, its polynomial modulo Q.
+    const uint64_t *tables;
+    // The coefficient of each read, and where it goes: 2049 words each.
+    const uint32_t *reads;
+    uint64_t *out;
+    Twiddles twiddles[2];
+};
+
+// Shared memory: mask and body modulo Q, and an exchange.
+constexpr uint32_t ROTATE_RNS_SHARED = 2 * N * 8 + EXCHANGE_WORDS * 4;
+
+// Coefficient `at` of X^turn * ring.
+HD uint64_t turned(const uint64_t *ring, uint32_t at, uint32_t turn) {
+    const uint32_t from = (at - turn) & (2 * N - 1);
+    return from < N ? ring[from] : negative_q(ring[from - N]);
+}
+
+// What digits of mask and body give for the new ring `to`, modulo a prime, at this thread's points.
+template <class Thread>
+HD void product(Thread &thread, const Prime &prime, const uint32_t *of_bit, uint32_t to, uint32_t which,
+                const uint32_t *of_mask, const uint32_t *of_body, uint32_t *points) {
+    const uint32_t *by_mask = of_bit + (to * 2 + which) * N;
+    const uint32_t *by_body = by_mask + 4 * N;
+UNROLL
+    for (uint32_t j = 0; j < POINTS; j++) {
+        const uint32_t at = at_last(thread.index(), j);
+        points[j] = prime.reduce(static_cast<uint64_t>(of_mask[j]) * by_mask[at] +
+                                 static_cast<uint64_t>(of_body[j]) * by_body[at]);
+    }
+}
+
+template <class Thread> HD void rotate_rns(Thread &thread, const RotateRns &args) {
+    uint64_t *rings = thread.template shared<uint64_t>();
+    uint32_t *words = reinterpret_cast<uint32_t *>(rings + 2 * N);
+    const uint32_t ciphertext = thread.block();
+    const uint16_t *turns = args.turns + static_cast<uint64_t>(ciphertext) * SMALL_WORDS;
+    const uint32_t *key = args.keys[args.key_of[ciphertext]];
+    const uint64_t *table = args.tables + static_cast<uint64_t>(args.table_of[ciphertext]) * N;
+
+    // X^-body * table, without a mask.
+    const uint32_t back = (2 * N - turns[SMALL]) & (2 * N - 1);
+    for (uint32_t at = thread.index(); at < N; at += thread.count()) {
+        rings[at] = 0;
+        rings[N + at] = turned(table, at, back);
+    }
+    thread.meet();
+
+    for (uint32_t bit = 0; bit < SMALL; bit++) {
+        const uint32_t turn = turns[bit];
+        // Of mask and body, modulo both primes.
+        uint32_t digits[2][2][POINTS];
+UNROLL
+        for (uint32_t ring = 0; ring < 2; ring++) {
+            const uint64_t *words_of = rings + ring * N;
+UNROLL
+            for (uint32_t j = 0; j < POINTS; j++) {
+                const uint32_t at = at_first(thread.index(), j);
+                const int32_t d = digit(add_q(turned(words_of, at, turn), negative_q(words_of[at])));
+                digits[ring][0][j] = of_digit(P0, d);
+                digits[ring][1][j] = of_digit(P1, d);
+            }
+        }
+UNROLL
+        for (uint32_t ring = 0; ring < 2; ring++) {
+            transform(thread, P0, args.twiddles[0], words, digits[ring][0]);
+            transform(thread, P1, args.twiddles[1], words, digits[ring][1]);
+        }
+        const uint32_t *of_bit = key + static_cast<uint64_t>(bit) * 8 * N;
+UNROLL
+        for (uint32_t to = 0; to < 2; to++) {
+            uint32_t first[POINTS], second[POINTS];
+            product(thread, P0, of_bit, to, 0, digits[0][0], digits[1][0], first);
+            transform_back(thread, P0, args.twiddles[0], words, first);
+            product(thread, P1, of_bit, to, 1, digits[0][1], digits[1][1], second);
+            transform_back(thread, P1, args.twiddles[1], words, second);
+            // All have read the rings since the transforms met, and each writes its own places.
+UNROLL
+            for (uint32_t j = 0; j < POINTS; j++) {
+                uint64_t *residue = rings + to * N + at_first(thread.index(), j);
+                *residue = add_q(*residue, joined(first[j], second[j]));
+            }
+        }
+        thread.meet();
+    }
+
+    for (uint32_t read = args.reads_of[ciphertext]; read < args.reads_of[ciphertext + 1]; read++) {
+        const uint32_t coefficient = args.reads[read];
+        uint64_t *out = args.out + static_cast<uint64_t>(read) * LWE_WORDS;
+        for (uint32_t i = thread.index(); i < N; i += thread.count()) {
+            const uint64_t residue = i <= coefficient ? rings[coefficient - i] : negative_q(rings[N + coefficient - i]);
+            out[i] = from_q(residue);
+        }
+        if (thread.index() == 0) {
+            out[N] = from_q(rings[N + coefficient]);
+        }
+    }
+}
