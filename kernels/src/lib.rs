@@ -7,6 +7,8 @@
 pub mod backend;
 pub mod cpu;
 pub mod direct;
+#[cfg(test)]
+mod emulated;
 mod engine;
 pub mod probe;
 mod ring;
