@@ -32,9 +32,12 @@ HD uint32_t mul(const Prime &prime, uint32_t a, Factor by) {
     return rest >= prime.p ? rest - prime.p : rest;
 }
 
-constexpr Prime P0{2147389441u, UINT64_MAX / 2147389441u};
-constexpr Prime P1{2147377153u, UINT64_MAX / 2147377153u};
-constexpr uint64_t Q = static_cast<uint64_t>(P0.p) * P1.p;
+constexpr uint32_t PRIME_0 = 2147389441u;
+constexpr uint32_t PRIME_1 = 2147377153u;
+constexpr uint64_t Q = static_cast<uint64_t>(PRIME_0) * PRIME_1;
+// Neither divides 2^64, so that its greatest number has the same quotient.
+HD constexpr Prime p0() { return {PRIME_0, UINT64_MAX / PRIME_0}; }
+HD constexpr Prime p1() { return {PRIME_1, UINT64_MAX / PRIME_1}; }
 // floor(2^125 / Q), and (2^64 / Q - 4) * 2^64 rounded: see rns.rs, whose test holds these against its own.
 constexpr uint64_t TO_61_BITS = static_cast<uint64_t>((static_cast<unsigned __int128>(1) << 125) / Q);
 constexpr uint64_t BEYOND_FOUR =
@@ -50,8 +53,10 @@ constexpr uint32_t power(uint32_t base, uint32_t exponent, uint32_t p) {
     }
     return static_cast<uint32_t>(result);
 }
-constexpr uint32_t INVERSE_P0 = power(P0.p % P1.p, P1.p - 2, P1.p);
-constexpr Factor TIMES_INVERSE_P0{INVERSE_P0, static_cast<uint32_t>((static_cast<uint64_t>(INVERSE_P0) << 32) / P1.p)};
+constexpr uint32_t INVERSE_P0 = power(PRIME_0 % PRIME_1, PRIME_1 - 2, PRIME_1);
+HD constexpr Factor times_inverse_p0() {
+    return {INVERSE_P0, static_cast<uint32_t>((static_cast<uint64_t>(INVERSE_P0) << 32) / PRIME_1)};
+}
 
 HD uint64_t add_q(uint64_t a, uint64_t b) {
     const uint64_t sum = a + b;
@@ -71,9 +76,9 @@ HD uint32_t of_digit(const Prime &prime, int32_t digit) {
 
 // The residue modulo Q with these residues (Garner 1959). p0 is the greater prime by less than p1.
 HD uint64_t joined(uint32_t a, uint32_t b) {
-    const uint32_t a_mod_p1 = a >= P1.p ? a - P1.p : a;
-    const uint32_t times = mul(P1, P1.sub(b, a_mod_p1), TIMES_INVERSE_P0);
-    return a + static_cast<uint64_t>(P0.p) * times;
+    const uint32_t a_mod_p1 = a >= PRIME_1 ? a - PRIME_1 : a;
+    const uint32_t times = mul(p1(), p1().sub(b, a_mod_p1), times_inverse_p0());
+    return a + static_cast<uint64_t>(PRIME_0) * times;
 }
 
 // Back to a word of the torus.

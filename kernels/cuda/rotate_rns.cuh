@@ -69,23 +69,23 @@ UNROLL
             for (uint32_t j = 0; j < POINTS; j++) {
                 const uint32_t at = at_first(thread.index(), j);
                 const int32_t d = digit(add_q(turned(words_of, at, turn), negative_q(words_of[at])));
-                digits[ring][0][j] = of_digit(P0, d);
-                digits[ring][1][j] = of_digit(P1, d);
+                digits[ring][0][j] = of_digit(p0(), d);
+                digits[ring][1][j] = of_digit(p1(), d);
             }
         }
 UNROLL
         for (uint32_t ring = 0; ring < 2; ring++) {
-            transform(thread, P0, args.twiddles[0], words, digits[ring][0]);
-            transform(thread, P1, args.twiddles[1], words, digits[ring][1]);
+            transform(thread, p0(), args.twiddles[0], words, digits[ring][0]);
+            transform(thread, p1(), args.twiddles[1], words, digits[ring][1]);
         }
         const uint32_t *of_bit = key + static_cast<uint64_t>(bit) * 8 * N;
 UNROLL
         for (uint32_t to = 0; to < 2; to++) {
             uint32_t first[POINTS], second[POINTS];
-            product(thread, P0, of_bit, to, 0, digits[0][0], digits[1][0], first);
-            transform_back(thread, P0, args.twiddles[0], words, first);
-            product(thread, P1, of_bit, to, 1, digits[0][1], digits[1][1], second);
-            transform_back(thread, P1, args.twiddles[1], words, second);
+            product(thread, p0(), of_bit, to, 0, digits[0][0], digits[1][0], first);
+            transform_back(thread, p0(), args.twiddles[0], words, first);
+            product(thread, p1(), of_bit, to, 1, digits[0][1], digits[1][1], second);
+            transform_back(thread, p1(), args.twiddles[1], words, second);
             // All have read the rings since the transforms met, and each writes its own places.
 UNROLL
             for (uint32_t j = 0; j < POINTS; j++) {
