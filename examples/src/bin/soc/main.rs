@@ -33,7 +33,7 @@ struct Args {
     #[arg(long, default_value_t = 300)]
     events: usize,
     /// Events under way at once.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 2)]
     in_flight: usize,
 }
 
