@@ -66,6 +66,21 @@ pub struct Load {
 }
 
 impl Load {
+    pub fn none() -> Result<Self, Error> {
+        Ok(Self {
+            counts: Counts::default(),
+            wall: Duration::ZERO,
+            latency_us: histogram()?,
+        })
+    }
+
+    /// Another turn of the same load.
+    pub fn add(&mut self, turn: Self) -> Result<(), Error> {
+        self.counts.merge(turn.counts);
+        self.wall += turn.wall;
+        self.latency_us.add(turn.latency_us).map_err(of)
+    }
+
     pub fn per_second(&self) -> f64 {
         self.counts.answered() as f64 / self.wall.as_secs_f64()
     }
