@@ -102,7 +102,7 @@ const LEVELS: [Level; 5] = [
         program: "flows-boosted",
         data: "flows-test.csv",
         version: Version::H2,
-        arrivals: &[(PLANNED, EVENTS)],
+        arrivals: &[(PLANNED, NONE), (Rate::PerSecond(2.0), EVENTS)],
     },
     Level {
         program: "log-lines",

@@ -158,3 +158,49 @@ impl Tally {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(flows: &[(&str, &str, &str)]) -> Tally {
+        let table = Table {
+            rows: Vec::new(),
+            labels: flows
+                .iter()
+                .map(|(_, _, truth)| (*truth).to_owned())
+                .collect(),
+        };
+        let mut tally = Tally::default();
+        for (number, (label, clear, _)) in flows.iter().enumerate() {
+            let judged = Judged {
+                label: (*label).to_owned(),
+                score: 0.5,
+                clear: (*clear).to_owned(),
+            };
+            tally.add((number, judged, Duration::from_millis(1)), &table);
+        }
+        tally
+    }
+
+    #[test]
+    fn one_label_that_differs_fails_the_story_though_it_is_the_right_one() {
+        let same = ("normal", "normal", "normal");
+        assert!(of(&[same; 40]).verdict().is_ok());
+        let mut flows = [same; 40];
+        flows[7] = ("normal", "attack", "normal");
+        assert!(of(&flows).verdict().is_err());
+    }
+
+    #[test]
+    fn false_alarms_are_counted_among_normal_flows_alone() {
+        let mut flows = [("attack", "attack", "attack"); 40];
+        flows[0] = ("attack", "attack", "normal");
+        let tally = of(&flows);
+        assert_eq!((tally.normal, tally.false_alarms), (1, 1));
+        assert!(tally.accuracy() > 0.9 && tally.verdict().is_err());
+        flows[0] = ("normal", "normal", "attack");
+        assert_eq!(of(&flows).false_alarms, 0);
+        assert!(of(&flows).verdict().is_ok());
+    }
+}
