@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use examples::client::{Client, Connection, Error, Version};
+use examples::rows::Table;
 use fhe::{ClientKey, EvaluationKey, OsEntropy, ParamSet, Program, PublicProgram};
 use hdrhistogram::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::report::Row;
-use crate::rows::Table;
 use crate::{Context, gateway, load};
 
 const PROGRAM: &str = "breast-cancer-trees";
@@ -34,7 +34,7 @@ const REFUSED: Duration = Duration::from_millis(50);
 const PATH: &str = "/bytes/1024";
 const LATENCY_US_MAX: u64 = 60_000_000;
 
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 [[route]]
 name = "fhe"
 path_prefix = "/fhe/v1"
@@ -126,7 +126,7 @@ fn encrypted(context: &Context, model: &Path) -> Result<(EvaluationKey, Bytes), 
     Ok((key, pending.bytes.into()))
 }
 
-async fn register(client: &Client, key: &EvaluationKey) -> Result<(), Error> {
+pub async fn register(client: &Client, key: &EvaluationKey) -> Result<(), Error> {
     let mut connection = client.connect(Version::H1).await?;
     let bytes = Bytes::copy_from_slice(key.as_bytes());
     let reply = connection.post_bytes("/fhe/v1/keys", bytes, &[]).await?;

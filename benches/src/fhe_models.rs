@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use edge_types::Digest;
 use examples::client::Error;
+use examples::rows::Table;
 use fhe::{
     Client, ClientKey, EvaluationKey, OsEntropy, ParamSet, Program, PublicProgram, Reply, Request,
     Score,
@@ -20,7 +21,6 @@ use kernels::{Backend, Compiled, CpuBackend, Engine, Job};
 use crate::Context;
 use crate::cpu;
 use crate::report::Row;
-use crate::rows::Table;
 
 /// (program, data, what the peer calls it).
 const MODELS: [(&str, &str, &str); 7] = [

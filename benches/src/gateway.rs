@@ -1,11 +1,12 @@
 //! A gateway process for a measurement: its own folder, certificates, configuration and origin.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use examples::client::{Client, Error, plain_ok};
+use examples::ports::free_address;
 
 use crate::Context;
 use crate::turns::Side;
@@ -165,17 +166,4 @@ pub async fn until_ok(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
-}
-
-/// A loopback port that is free for TCP and UDP at this moment.
-pub fn free_address() -> Result<SocketAddr, Error> {
-    for _ in 0..32 {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        if UdpSocket::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    Err(Error::new(
-        "no port is free on 127.0.0.1 for both TCP and UDP",
-    ))
 }

@@ -3,6 +3,7 @@
 mod cpu;
 mod fhe_engine;
 mod fhe_latency;
+mod fhe_levels;
 mod fhe_models;
 mod fhe_noise;
 mod gateway;
@@ -13,7 +14,6 @@ mod peers;
 mod policy;
 mod policy_swaps;
 mod report;
-mod rows;
 mod sync_wire;
 mod turns;
 
@@ -67,6 +67,7 @@ enum Bench {
     Peers,
     Fhe,
     FheLatency,
+    FheLevels,
     FheModels,
     Noise,
     Outbox,
@@ -75,12 +76,13 @@ enum Bench {
 
 impl Bench {
     /// Without `peers`, which needs another gateway, and `noise`, which takes minutes.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Http,
         Self::Policy,
         Self::Swap,
         Self::Fhe,
         Self::FheLatency,
+        Self::FheLevels,
         Self::FheModels,
         Self::Outbox,
         Self::Sync,
@@ -151,6 +153,7 @@ async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
         Bench::Peers => peers::run(context).await,
         Bench::Fhe => fhe_engine::run(context),
         Bench::FheLatency => fhe_latency::run(context).await,
+        Bench::FheLevels => fhe_levels::run(context).await,
         Bench::FheModels => fhe_models::run(context),
         Bench::Noise => fhe_noise::run(context),
         Bench::Outbox => outbox_appends::run(context).await,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use examples::client::{Client, Error, Version};
+use examples::ports::free_address;
 
 use crate::gateway::{self, Gateway, Running};
 use crate::report::Row;
@@ -111,7 +112,7 @@ async fn envoy(
     filter: Option<&str>,
 ) -> Result<Envoy, Error> {
     std::fs::create_dir_all(folder)?;
-    let (listen, admin) = (gateway::free_address()?, gateway::free_address()?);
+    let (listen, admin) = (free_address()?, free_address()?);
     let wasm = filter.map_or(String::new(), |file| {
         include_str!("envoy-filter.yaml").replace("MODULE", &peers.join(file).display().to_string())
     });

@@ -45,6 +45,23 @@ impl CpuBackend {
         self.pool.current_num_threads()
     }
 
+    /// Work on large ciphertexts that takes a fraction of a millisecond for each. A single one is done where it is: to wake
+    /// threads that find nothing to do costs more.
+    fn each<T: Sync>(
+        &self,
+        words: &mut [u64],
+        of: &[T],
+        work: impl Fn((&mut [u64], &T)) + Send + Sync,
+    ) {
+        match of.len() {
+            0 | 1 => words.chunks_exact_mut(LWE_WORDS).zip(of).for_each(work),
+            _ => self.pool.install(|| {
+                let targets = words.par_chunks_exact_mut(LWE_WORDS).zip(of);
+                targets.for_each(work);
+            }),
+        }
+    }
+
     /// Batches of one key, at most `most` long, and so many of about one length that every thread has as many.
     fn blocks(&self, keys: &[u32], most: usize) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..keys.len()).collect();
@@ -113,10 +130,10 @@ impl Backend for CpuBackend {
     ) -> Result<LweBatch, KernelError> {
         let keys = linear::check_ring(inputs, sums)?;
         let mut out = LweBatch::zeros(keys);
-        self.pool.install(|| {
-            let targets = out.words.par_chunks_exact_mut(LWE_WORDS).zip(sums);
-            targets.for_each(|(target, sum)| linear::ring_sum(&inputs[sum.input], sum, target));
-        });
+        let one = |(target, sum): (&mut [u64], &RingSum<'_>)| {
+            linear::ring_sum(&inputs[sum.input], sum, target);
+        };
+        self.each(&mut out.words, sums, one);
         Ok(out)
     }
 
@@ -124,10 +141,8 @@ impl Backend for CpuBackend {
         check_len(inputs.words.len(), inputs.len(), LWE_WORDS)?;
         linear::check_sums(inputs, sums)?;
         let mut out = LweBatch::zeros(sums.iter().map(|sum| sum.key).collect());
-        self.pool.install(|| {
-            let targets = out.words.par_chunks_exact_mut(LWE_WORDS).zip(sums);
-            targets.for_each(|(target, sum)| linear::sum(inputs, sum, target));
-        });
+        let one = |(target, sum): (&mut [u64], &LweSum<'_>)| linear::sum(inputs, sum, target);
+        self.each(&mut out.words, sums, one);
         Ok(out)
     }
 
@@ -147,17 +162,12 @@ impl Backend for CpuBackend {
         if batch.keys.iter().any(|&key| key as usize >= keys.len()) {
             return Err(KernelError::Shape("there is no such key"));
         }
-        let of = &batch.keys;
-        self.pool.install(|| {
-            batch
-                .words
-                .par_chunks_exact_mut(LWE_WORDS)
-                .enumerate()
-                .for_each(|(index, ciphertext)| {
-                    let key = &keys[of[index] as usize];
-                    hide::hide(key, ciphertext, flooding[index], &seed, index as u64);
-                });
-        });
+        let of: Vec<(usize, u32)> = batch.keys.iter().copied().enumerate().collect();
+        let one = |(ciphertext, &(index, key)): (&mut [u64], &(usize, u32))| {
+            let key = &keys[key as usize];
+            hide::hide(key, ciphertext, flooding[index], &seed, index as u64);
+        };
+        self.each(&mut batch.words, &of, one);
         Ok(())
     }
 

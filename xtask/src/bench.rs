@@ -7,7 +7,19 @@ use crate::process::{cargo, complete, heading, target_dir};
 use crate::{languages, peers, prerequisites, wasm};
 
 /// All that can be named.
-const NAMES: [&str; 7] = ["http", "policy", "swap", "fhe", "outbox", "sync", "peers"];
+const NAMES: [&str; 11] = [
+    "http",
+    "policy",
+    "swap",
+    "fhe",
+    "fhe-latency",
+    "fhe-levels",
+    "fhe-models",
+    "noise",
+    "outbox",
+    "sync",
+    "peers",
+];
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     prerequisites::check()?;

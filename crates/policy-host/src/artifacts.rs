@@ -66,7 +66,6 @@ pub(crate) struct Artifacts {
     max_bytes: u64,
     /// Of the engine: its version, its settings, this machine's features.
     engine: Digest,
-    written: AtomicU64,
     complained: AtomicBool,
 }
 
@@ -93,7 +92,6 @@ impl Artifacts {
             key,
             max_bytes: settings.max_bytes,
             engine: fingerprint(engine),
-            written: AtomicU64::new(0),
             complained: AtomicBool::new(false),
         })
     }
@@ -154,8 +152,7 @@ impl Artifacts {
     }
 
     fn write(&self, name: &str, seal: &blake3::Hash, code: &[u8]) -> io::Result<()> {
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let temporary = temporary(&self.dir, number);
+        let temporary = temporary(&self.dir);
         let written = private_file(&temporary).and_then(|mut file| {
             file.write_all(seal.as_bytes())?;
             file.write_all(code)
@@ -228,15 +225,21 @@ fn key(dir: &Path) -> Result<[u8; KEY_BYTES], ArtifactsError> {
     if let Some(key) = known_key(&path) {
         return Ok(key);
     }
+    // One at a time, until it is there: who finds none must not take away what another one just made.
+    let alone = File::open(dir).and_then(|dir| dir.lock().map(|()| dir));
+    let _alone = alone.ok();
+    if let Some(key) = known_key(&path) {
+        return Ok(key);
+    }
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(|error| ArtifactsError::NoKey(error.to_string()))?;
     // One that is there and no good: what it sealed is compiled again.
     let _ = fs::remove_file(&path);
-    let temporary = temporary(dir, u64::from_le_bytes(std::array::from_fn(|at| key[at])));
+    let temporary = temporary(dir);
     private_file(&temporary)
         .and_then(|mut file| file.write_all(&key))
         .map_err(failed)?;
-    // A link, not a renaming: of two processes that make a key at once, one wins, and the other takes the winner's.
+    // A link, not a renaming: where nothing can be locked, one of two that make a key at once wins, and the other takes the winner's.
     let linked = fs::hard_link(&temporary, &path);
     let _ = fs::remove_file(&temporary);
     match linked {
@@ -254,7 +257,10 @@ fn known_key(path: &Path) -> Option<[u8; KEY_BYTES]> {
     ours.then(|| fs::read(path).ok()?.try_into().ok()).flatten()
 }
 
-fn temporary(dir: &Path, number: u64) -> PathBuf {
+/// A name that nobody else writes to, in this process or another.
+fn temporary(dir: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     dir.join(format!("{TEMPORARY}{}-{number}", std::process::id()))
 }
 

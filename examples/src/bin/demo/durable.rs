@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::processes::output;
 use crate::site::{SITE, Site};
 use crate::summary::Summary;
 use examples::client::{Client, Connection, Version};
+use examples::processes::output;
 
 /// Connections that post notes at the same time.
 const WRITERS: usize = 4;

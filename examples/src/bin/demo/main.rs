@@ -3,7 +3,6 @@
 
 mod durable;
 mod policies;
-mod processes;
 mod protocols;
 mod scoring;
 mod site;
@@ -15,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use examples::processes::stop_requested;
 
 use site::Site;
 use summary::Summary;
@@ -87,18 +87,6 @@ async fn main() -> ExitCode {
             eprintln!("\nThe demo stopped: {message}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Ctrl-C, or SIGTERM. The processes are in groups of their own: the terminal's Ctrl-C reaches this one alone.
-async fn stop_requested() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = term.recv() => {}
     }
 }
 

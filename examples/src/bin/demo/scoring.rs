@@ -6,9 +6,9 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::processes::output;
 use crate::site::Site;
 use crate::summary::Summary;
+use examples::processes::output;
 
 struct Model {
     what: &'static str,

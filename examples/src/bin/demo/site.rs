@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use crate::Failure;
-use crate::processes::{Process, output};
 use crate::workdir::Workdir;
 use examples::client::{self, Client};
+use examples::processes::{Process, output};
 
 /// The name that the demo's gateway has towards the aggregator; its certificate carries it.
 pub const SITE: &str = "edge-1";
@@ -203,14 +203,14 @@ impl Site {
 
 async fn stop(process: Option<Process>) -> Result<(), Failure> {
     match process {
-        Some(process) => process.stop().await,
+        Some(process) => Ok(process.stop().await?),
         None => Ok(()),
     }
 }
 
 async fn kill(process: Option<Process>) -> Result<(), Failure> {
     match process {
-        Some(process) => process.kill().await,
+        Some(process) => Ok(process.kill().await?),
         None => Ok(()),
     }
 }

@@ -1,7 +1,9 @@
 //! The demo's own folder: certificates, keys, stores and logs, all under one directory that is made anew each time.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+use examples::ports::{free_address, is_free};
 
 use crate::Failure;
 
@@ -39,7 +41,10 @@ impl Workdir {
         })?;
         let mut ports = Vec::new();
         for (name, port) in PORTS {
-            let free = if is_free(port) { port } else { pick_free()? };
+            let free = match is_free(port) {
+                true => port,
+                false => free_address()?.port(),
+            };
             if free != port {
                 println!("   port {port} ({name}) is in use here; {free} it is");
                 text = text.replace(&format!(":{port}"), &format!(":{free}"));
@@ -88,24 +93,4 @@ fn copy_folder(from: &Path, to: &Path, extensions: &[&str]) -> Result<(), Failur
         }
     }
     Ok(())
-}
-
-/// TCP and UDP both: the gateway listens on one number with each.
-fn is_free(port: u16) -> bool {
-    let address = (Ipv4Addr::LOCALHOST, port);
-    TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
-}
-
-fn pick_free() -> Result<u16, Failure> {
-    for _ in 0..32 {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
-        if is_free(port) {
-            return Ok(port);
-        }
-    }
-    Err(Failure::new(
-        "no port is free on 127.0.0.1 for both TCP and UDP",
-    ))
 }

@@ -1,4 +1,4 @@
-//! The processes of the demo: each is started with its output in a log file, and is ended, by its own id, when the demo ends.
+//! The processes of a story: each is started with its output in a log file, and is ended, by its own id, when the story ends.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 
-use crate::Failure;
+use crate::client::Error;
 
 /// A start that takes longer has failed; on two busy cores a debug build needs some seconds to compile the policies.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`; what it prints goes to `<logs>/<name>.log`, appended.
-    pub fn start(name: &'static str, command: &mut Command, logs: &Path) -> Result<Self, Failure> {
+    pub fn start(name: &'static str, command: &mut Command, logs: &Path) -> Result<Self, Error> {
         let log = logs.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         let child = command
@@ -35,7 +35,7 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| Failure::new(format!("cannot start the {name}: {error}")))?;
+            .map_err(|error| Error::new(format!("cannot start the {name}: {error}")))?;
         Ok(Self { name, child, log })
     }
 
@@ -44,11 +44,7 @@ impl Process {
     }
 
     /// Waits until `ready` says yes; a process that ended meanwhile is a failure with the end of its log.
-    pub async fn until<F: AsyncFn() -> bool>(
-        &mut self,
-        what: &str,
-        ready: F,
-    ) -> Result<(), Failure> {
+    pub async fn until<F: AsyncFn() -> bool>(&mut self, what: &str, ready: F) -> Result<(), Error> {
         let deadline = Instant::now() + START_TIMEOUT;
         while !ready().await {
             if let Some(status) = self.child.try_wait()? {
@@ -66,13 +62,14 @@ impl Process {
     }
 
     /// SIGTERM, then wait: what an operator's service manager does.
-    pub async fn stop(mut self) -> Result<(), Failure> {
+    pub async fn stop(mut self) -> Result<(), Error> {
         let id = self
             .child
             .id()
             .and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
         if let Some(id) = id {
-            rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+            rustix::process::kill_process(id, rustix::process::Signal::TERM)
+                .map_err(std::io::Error::from)?;
         }
         match tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
@@ -86,16 +83,16 @@ impl Process {
     }
 
     /// SIGKILL: no chance to write anything more.
-    pub async fn kill(mut self) -> Result<(), Failure> {
+    pub async fn kill(mut self) -> Result<(), Error> {
         self.child.kill().await?;
         Ok(())
     }
 
-    fn failure(&self, what: &str) -> Failure {
+    fn failure(&self, what: &str) -> Error {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n    ");
-        Failure::new(format!(
+        Error::new(format!(
             "the {} {what}. The end of {}:\n    {tail}",
             self.name,
             self.log.display()
@@ -104,7 +101,7 @@ impl Process {
 }
 
 /// Runs a command to its end and gives its standard output; its standard error is passed through when `loud`.
-pub async fn output(what: &str, command: &mut Command, loud: bool) -> Result<String, Failure> {
+pub async fn output(what: &str, command: &mut Command, loud: bool) -> Result<String, Error> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(if loud {
         Stdio::inherit()
@@ -115,7 +112,7 @@ pub async fn output(what: &str, command: &mut Command, loud: bool) -> Result<Str
         .kill_on_drop(true)
         .output()
         .await
-        .map_err(|e| Failure::new(format!("cannot start {what}: {e}")))?;
+        .map_err(|e| Error::new(format!("cannot start {what}: {e}")))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -124,8 +121,20 @@ pub async fn output(what: &str, command: &mut Command, loud: bool) -> Result<Str
         String::from_utf8_lossy(&output.stderr),
         String::from_utf8_lossy(&output.stdout)
     );
-    Err(Failure::new(format!(
+    Err(Error::new(format!(
         "{what} failed ({}):\n{said}",
         output.status
     )))
+}
+
+/// Ctrl-C, or SIGTERM. The processes are in groups of their own: the terminal's Ctrl-C reaches this one alone.
+pub async fn stop_requested() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
 }

@@ -1,8 +1,8 @@
-//! Labelled rows of a CSV file, in the order of a program's columns.
+//! Labelled rows of a CSV file: numbers in the order of a program's columns, or texts.
 
 use std::path::Path;
 
-use examples::client::Error;
+use crate::client::Error;
 
 pub struct Table {
     pub rows: Vec<Vec<f64>>,
@@ -40,4 +40,26 @@ impl Table {
         }
         Ok(table)
     }
+}
+
+/// Texts with their labels, of a file with the columns `text` and `label`. A text in quotes may hold commas and quotes, and no
+/// line break.
+pub fn texts(path: &Path) -> Result<Vec<(String, String)>, Error> {
+    let file = std::fs::read_to_string(path)?;
+    let text_of = |line: &str| {
+        let (text, label) = line.rsplit_once(',')?;
+        let quoted = text
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'));
+        let text = match quoted {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => text.to_owned(),
+        };
+        Some((text, label.to_owned()))
+    };
+    let wrong = |line: &str| Error::new(format!("{}: no text and label: {line}", path.display()));
+    let lines = file.lines().skip(1);
+    lines
+        .map(|line| text_of(line).ok_or_else(|| wrong(line)))
+        .collect()
 }
