@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE as N, SMALL_DIMENSION};
 use libloading::Library;
@@ -57,36 +58,33 @@ fn powers(prime: Prime, root: u32) -> Vec<Factor> {
 }
 
 /// Compiled anew for each run of the tests: it takes seconds, and a stale one would be worse.
-fn emulation(folder: &Path) -> Library {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/emulated.cpp");
-    let library = folder.join("emulated.so");
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let built = Command::new(&compiler)
-        .args([
-            "-std=c++17",
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-fPIC",
-            "-shared",
-            "-o",
-        ])
-        .arg(&library)
-        .arg(&source)
-        .status()
-        .unwrap_or_else(|error| {
+fn emulation() -> &'static Library {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/emulated.cpp");
+        let library = folder.path().join("emulated.so");
+        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+        let mut command = Command::new(&compiler);
+        command.args(["-std=c++17", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared"]);
+        if cfg!(target_os = "linux") {
+            command.arg("-Werror");
+        }
+        // Elsewhere coroutines of POSIX are there only for who asks.
+        command.args(["-D_XOPEN_SOURCE=700", "-D_DARWIN_C_SOURCE", "-o"]);
+        let built = command.arg(&library).arg(&source).status();
+        let built = built.unwrap_or_else(|error| {
             panic!("{compiler}: {error}; a C++ compiler is needed (apt-get install g++)")
         });
-    assert!(built.success(), "{compiler} does not take the kernels");
-    // It runs no code of its own when it is loaded.
-    unsafe { Library::new(&library) }.unwrap()
+        assert!(built.success(), "{compiler} does not take the kernels");
+        // It runs no code of its own when it is loaded.
+        unsafe { Library::new(&library) }.unwrap()
+    })
 }
 
 #[test]
 fn the_exact_rotation_is_that_of_the_reference_to_the_bit() {
-    let folder = tempfile::tempdir().unwrap();
-    let library = emulation(folder.path());
+    let library = emulation();
     let mut random = Random(41);
     // Any words are a key: what is compared is arithmetic.
     let mut words = |count: usize| (0..count).map(|_| random.next()).collect::<Vec<u64>>();
@@ -240,8 +238,7 @@ fn key_points(polynomial: &[u64], roots: &[Complex]) -> Vec<Complex> {
 
 #[test]
 fn the_rotation_by_fourier_transforms_decrypts_with_the_noise_that_is_predicted() {
-    let folder = tempfile::tempdir().unwrap();
-    let library = emulation(folder.path());
+    let library = emulation();
     let fixture = fixture();
     let roots = roots();
     let keys: Vec<Vec<Complex>> = fixture

@@ -23,6 +23,12 @@ const NEEDS: &[Need] = &[
         cure: "Debian, Ubuntu: apt-get install build-essential   macOS: xcode-select --install",
     },
     Need {
+        program: "c++",
+        argument: "--version",
+        why: "device code is tested on the CPU",
+        cure: "Debian, Ubuntu: apt-get install build-essential   macOS: xcode-select --install",
+    },
+    Need {
         program: "cmake",
         argument: "--version",
         why: "aws-lc's build may ask for it",
