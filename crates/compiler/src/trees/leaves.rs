@@ -10,7 +10,9 @@ use models::{Node, Tree, Trees};
 
 use super::layout::{self, Derived};
 use super::measure::{self, Cost};
-use super::quantise::{self, Output, Part, Quantised, Score, Sums, UNITS, finest_step, units};
+use super::quantise::{
+    self, Output, Part, Quantised, Score, Sums, UNITS, centring, finest_step, units,
+};
 use super::refine::refine;
 use super::scores::{self, dense};
 use super::{Task, Way};
@@ -136,7 +138,6 @@ struct Leaves {
     derived: Option<Derived>,
     /// Per calibration row: the model's scores.
     exact: Vec<Vec<f64>>,
-    scores: usize,
 }
 
 impl Leaves {
@@ -173,6 +174,7 @@ impl Leaves {
                 .collect(),
             base: trees.base[..own].to_vec(),
             one_unit: derived.is_some(),
+            last_follows: false,
         };
         let mut this = Self {
             exact: Vec::new(),
@@ -180,73 +182,63 @@ impl Leaves {
             sums,
             entries,
             derived,
-            scores,
         };
-        let exact = this.entries.iter().map(|row| {
-            let own = this.sums.scores(&this.outputs, row);
-            this.with_derived(own, |derived| derived.total)
-        });
-        this.exact = exact.collect();
+        this.exact = this.scores(|row| this.sums.scores(&this.outputs, row));
         this
     }
 
-    /// What is found from the others: their sum, taken from a total.
-    fn with_derived(&self, mut own: Vec<f64>, total: impl Fn(&Derived) -> f64) -> Vec<f64> {
-        if let Some(derived) = &self.derived {
-            own.push(total(derived) - own.iter().sum::<f64>());
-        }
-        own
+    /// Per calibration row: its own scores, and what is found from them.
+    fn scores(&self, own: impl Fn(&[usize]) -> Vec<f64>) -> Vec<Vec<f64>> {
+        let all = self.entries.iter().map(|row| {
+            let mut scores = own(row);
+            if let Some(derived) = &self.derived {
+                scores.push(derived.total - scores.iter().sum::<f64>());
+            }
+            scores
+        });
+        all.collect()
     }
 
     /// So that all scores lie within `range` integers.
     fn rounded(&self, task: &Task<'_>, range: i64) -> Option<Rounded> {
-        let own = self.scores - usize::from(self.derived.is_some());
-        let free = Sums {
-            one_unit: false,
-            terms: self.sums.terms.clone(),
-            base: self.sums.base.clone(),
-        };
         let tried = units().take(UNITS_MAX).filter_map(|unit| {
             let quantised = self.sums.quantise(&self.outputs, 1, unit, Some(range));
             let mut quantised = quantised?;
-            refine(&mut quantised, &free, &self.outputs, &self.entries);
+            refine(&mut quantised, &self.sums, &self.outputs, &self.entries);
             let last = self.derived.as_ref();
-            let last = last.map(|derived| self.last(derived, &quantised, own));
-            let fits = last.as_ref().is_none_or(|(_, width)| *width <= range);
-            fits.then(|| self.written(task, &quantised, last.map(|(score, _)| score), own))
+            let last = last.map(|derived| self.last(derived, &quantised));
+            if last.as_ref().is_some_and(|(_, width)| *width > range) {
+                return None;
+            }
+            let after = self.scores(|row| measure::scores(&quantised, row));
+            let cost = measure::cost(task.model, &self.exact, &after);
+            quantised.scores.extend(last.map(|(score, _)| score));
+            Some((quantised, cost))
         });
-        tried
+        let least = tried
             .take(UNITS)
-            .reduce(|best, next| match next.cost.beats(&best.cost) {
+            .reduce(|best, next| match next.1.beats(&best.1) {
                 true => next,
                 false => best,
-            })
+            });
+        let (quantised, cost) = least?;
+        Some(Rounded {
+            trees: self.written(&task.trees, &quantised),
+            scores: quantised.scores,
+            cost,
+        })
     }
 
-    fn written(
-        &self,
-        task: &Task<'_>,
-        quantised: &Quantised,
-        last: Option<Score>,
-        own: usize,
-    ) -> Rounded {
-        let after = self.entries.iter().map(|row| {
-            let own = measure::scores(quantised, row);
-            self.with_derived(own, |derived| derived.total)
-        });
-        let after: Vec<Vec<f64>> = after.collect();
-        let mut scores = quantised.scores.clone();
-        scores.extend(last);
-        let mut trees = task.trees.clone();
-        for (at, tree) in trees.trees.iter_mut().enumerate() {
-            self.write(tree, &quantised.tables[at * own..][..own]);
+    /// The model's trees with these integers.
+    fn written(&self, trees: &Trees, quantised: &Quantised) -> Trees {
+        let own = self.sums.terms.len();
+        let mut trees = trees.clone();
+        for (tree, tables) in trees.trees.iter_mut().zip(quantised.tables.chunks(own)) {
+            self.write(tree, tables);
         }
-        trees.base = scores.iter().map(|s| s.parts[0].bias as f64).collect();
-        Rounded {
-            trees,
-            scores,
-            cost: measure::cost(task.model, &self.exact, &after),
-        }
+        let scores = quantised.scores.iter();
+        trees.base = scores.map(|score| score.parts[0].bias as f64).collect();
+        trees
     }
 
     /// Per leaf of a tree, by the tables of its scores: what the score that is found from the others has there.
@@ -256,13 +248,13 @@ impl Leaves {
     }
 
     /// The score that is found from the others, and the range of its integers.
-    fn last(&self, derived: &Derived, quantised: &Quantised, own: usize) -> (Score, i64) {
+    fn last(&self, derived: &Derived, quantised: &Quantised) -> (Score, i64) {
         let (mut low, mut high) = (0, 0);
-        for tables in quantised.tables.chunks(own) {
+        for tables in quantised.tables.chunks(self.sums.terms.len()) {
             low += Self::last_of(tables).min().unwrap_or(0);
             high += Self::last_of(tables).max().unwrap_or(0);
         }
-        let bias = -(low + high + 1).div_euclid(2);
+        let bias = centring(low, high);
         let unit = quantised.scores[0].unit;
         let others = quantised.scores.iter();
         let others = others.map(|s| s.offset + unit * s.parts[0].bias as f64);

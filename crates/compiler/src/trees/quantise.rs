@@ -190,6 +190,8 @@ pub struct Sums {
     pub base: Vec<f64>,
     /// Whether all scores must have one unit: where one of them is found from the others.
     pub one_unit: bool,
+    /// Whether that one is the last of these.
+    pub last_follows: bool,
 }
 
 impl Sums {
@@ -260,8 +262,7 @@ impl Sums {
             let parts = parts.into_iter().map(|terms| {
                 let mut part = Part { terms, bias: 0 };
                 let (low, high) = part.ends(|output| &rounded[output].table);
-                // The range around 0: of an even number of values, one more lies below.
-                part.bias = -(low + high + 1).div_euclid(2);
+                part.bias = centring(low, high);
                 offset -= units[score] * part.bias as f64;
                 part
             });
@@ -352,4 +353,9 @@ fn finest_unit(parts: &[Vec<(usize, i64)>], outputs: &[Output], range: i64) -> f
         unit *= 1.01;
     }
     unit
+}
+
+/// The bias that puts a range around 0: of an even number of values, one more lies below.
+pub fn centring(low: i64, high: i64) -> i64 {
+    -(low + high + 1).div_euclid(2)
 }

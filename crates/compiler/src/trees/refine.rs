@@ -14,7 +14,7 @@ const OWN_WEIGHT: f64 = 2.0;
 
 pub fn refine(quantised: &mut Quantised, sums: &Sums, outputs: &[Output], rows: &[Vec<usize>]) {
     // A score that is found from the others follows them.
-    let own = sums.terms.len() - usize::from(sums.one_unit);
+    let own = sums.terms.len() - usize::from(sums.last_follows);
     for score in 0..own {
         let mut left = residuals(quantised, sums, outputs, rows, score);
         for _ in 0..SWEEPS {

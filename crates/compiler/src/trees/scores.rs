@@ -115,6 +115,7 @@ pub fn sums(layout: &Layout, scores: usize) -> Sums {
         terms,
         base,
         one_unit: layout.derived.is_some(),
+        last_follows: layout.derived.is_some(),
     }
 }
 
