@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{FheStartError, Tenant};
@@ -68,6 +68,14 @@ fn create<T>(path: &Path, write: impl FnOnce(&mut File) -> io::Result<T>) -> io:
     let made = write(&mut file)?;
     file.sync_all()?;
     Ok(made)
+}
+
+/// At most `limit` bytes and one: what reads it sees that a longer file is not what it should be.
+pub(super) fn read_up_to(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Made, and its name on disk.

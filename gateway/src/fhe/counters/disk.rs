@@ -14,15 +14,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::definition::MAX_DEFINITION_BYTES;
-use super::window::{MAX_SNAPSHOT_BYTES, OpenWindow, Snapshot, file, read_limited, write_whole};
+use super::window::{MAX_SNAPSHOT_BYTES, OpenWindow, Snapshot, file, write_whole};
 use super::{CounterError, Definition, StreamName, Windows};
 use crate::fhe::Tenant;
-use crate::fhe::durable::{make_dir, remove_if_there, sync_dir};
+use crate::fhe::durable::{make_dir, read_up_to, remove_if_there, sync_dir};
 
 const DEFINITION: &str = "stream.json";
 pub(super) const TEMPORARY: &str = "tmp";
-const OPEN: &str = "open";
-const LOG: &str = "log";
+pub(super) const OPEN: &str = "open";
+pub(super) const LOG: &str = "log";
 const CLOSED: &str = "closed";
 const HELD: &str = "held";
 /// Set aside: its bytes are not what was written.
@@ -82,7 +82,7 @@ impl Layout {
         name: &StreamName,
     ) -> Result<Option<(Tenant, Definition)>, CounterError> {
         let path = self.folder(name).join(DEFINITION);
-        match read_limited(&path, MAX_DEFINITION_BYTES) {
+        match read_up_to(&path, MAX_DEFINITION_BYTES) {
             Ok(json) => match Definition::from_file(&json) {
                 Ok(found) => Ok(Some(found)),
                 Err(error) => {
@@ -220,7 +220,7 @@ impl Layout {
         sent: Sent,
     ) -> Result<Snapshot, CounterError> {
         let path = file(&self.folder(name), start, sent.extension());
-        let bytes = read_limited(&path, MAX_SNAPSHOT_BYTES).map_err(CounterError::io(&path))?;
+        let bytes = read_up_to(&path, MAX_SNAPSHOT_BYTES).map_err(CounterError::io(&path))?;
         Snapshot::from_bytes(&bytes).ok_or(CounterError::Damaged)
     }
 }

@@ -19,6 +19,7 @@ use fhe::counters::{COUNTER_BYTES, CounterCiphertext};
 use fhe::{Entropy, OsEntropy};
 
 use super::CounterError;
+use super::disk::{LOG, OPEN, TEMPORARY};
 use crate::fhe::durable::{self, sync_dir};
 
 const MAGIC: &[u8; 4] = b"VGCS";
@@ -124,7 +125,7 @@ impl OpenWindow {
             log: None,
             entries: 0,
         };
-        write_whole(&window.file("open"), &window.snapshot.to_bytes())
+        write_whole(&window.file(OPEN), &window.snapshot.to_bytes())
             .map_err(CounterError::io(folder))?;
         Ok(window)
     }
@@ -132,7 +133,7 @@ impl OpenWindow {
     /// As a crash or a stop left it. `None`: its snapshot is not whole.
     pub fn read(folder: &Path, start: u64) -> Result<Option<Self>, CounterError> {
         let failed = CounterError::io(folder);
-        let bytes = match read_limited(&file(folder, start, "open"), MAX_SNAPSHOT_BYTES) {
+        let bytes = match durable::read_up_to(&file(folder, start, OPEN), MAX_SNAPSHOT_BYTES) {
             Ok(bytes) => bytes,
             Err(error) => return Err(failed(error)),
         };
@@ -145,7 +146,7 @@ impl OpenWindow {
             log: None,
             entries: 0,
         };
-        let log = match read_limited(&window.file("log"), MAX_LOG_ENTRIES * ENTRY_BYTES) {
+        let log = match durable::read_up_to(&window.file(LOG), MAX_LOG_ENTRIES * ENTRY_BYTES) {
             Ok(log) => log,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(window)),
             Err(error) => return Err(failed(error)),
@@ -222,7 +223,7 @@ impl OpenWindow {
                     .write(true)
                     .create(true)
                     .truncate(false)
-                    .open(self.file("log"))?;
+                    .open(self.file(LOG))?;
                 sync_dir(&self.folder)?;
                 log
             }
@@ -242,7 +243,7 @@ impl OpenWindow {
         let mut ids = self.snapshot.ids.clone();
         ids.insert(short(id));
         let bytes = encode(self.snapshot.part, &ids, merged);
-        write_whole(&self.file("open"), &bytes)?;
+        write_whole(&self.file(OPEN), &bytes)?;
         // Every entry's id is in the snapshot: the log may be written over from its beginning.
         self.entries = 0;
         Ok(())
@@ -260,16 +261,6 @@ pub(super) fn file(folder: &Path, start: u64, extension: &str) -> PathBuf {
 
 /// Whole or not at all, and on disk when this returns.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(super::disk::TEMPORARY);
+    let temporary = path.with_extension(TEMPORARY);
     durable::replace(path, &temporary, |file| file.write_all(bytes))
-}
-
-/// At most `limit` bytes and one: a longer file is not what it should be, and is seen as such.
-pub(super) fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(limit as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

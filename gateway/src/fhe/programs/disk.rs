@@ -1,7 +1,7 @@
 //! Program files: found, read within their limit, written whole or not at all, removed durably.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{MAX_PROGRAM_BYTES, ProgramsError};
@@ -36,14 +36,7 @@ const TEMPORARY: &str = "veilgate-tmp";
 
 /// One byte past the limit, so that the parser sees an oversize file as such.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ProgramsError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            file.take(MAX_PROGRAM_BYTES as u64 + 1)
-                .read_to_end(&mut bytes)
-        })
-        .map_err(failed(path))?;
-    Ok(bytes)
+    durable::read_up_to(path, MAX_PROGRAM_BYTES).map_err(failed(path))
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), ProgramsError> {
