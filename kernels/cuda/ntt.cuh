@@ -6,6 +6,7 @@
 #pragma once
 
 #include "prime.cuh"
+#include "stages.cuh"
 
 constexpr uint32_t NTT_THREADS = 128;
 constexpr uint32_t POINTS = N / NTT_THREADS;
@@ -27,78 +28,20 @@ HD uint32_t at_first(uint32_t thread, uint32_t j) { return thread + 128 * j; }
 HD uint32_t at_second(uint32_t thread, uint32_t j) { return 128 * (thread >> 3) + (thread & 7) + 8 * j; }
 HD uint32_t at_last(uint32_t thread, uint32_t j) { return 16 * thread + j; }
 
-// Four stages on points that differ in four bits of their place; `group` is the number of the thread's group in the first of them,
-// of `groups`.
-HD void four_stages(const Prime &prime, const Factor *twiddles, uint32_t groups, uint32_t group, uint32_t *points) {
-UNROLL
-    for (uint32_t stage = 0; stage < 4; stage++) {
-        const uint32_t half = 8u >> stage;
-UNROLL
-        for (uint32_t low = 0; low < POINTS; low++) {
-            if (low & half) {
-                continue;
-            }
-            const Factor twiddle = twiddles[(groups << stage) + (group << stage) + (low >> (4 - stage))];
-            const uint32_t turned = mul(prime, points[low + half], twiddle);
-            points[low + half] = prime.sub(points[low], turned);
-            points[low] = prime.add(points[low], turned);
-        }
-    }
-}
+struct PrimeButterfly {
+    Prime prime;
 
-HD void four_stages_back(const Prime &prime, const Factor *twiddles, uint32_t groups, uint32_t group, uint32_t *points) {
-UNROLL
-    for (uint32_t turn = 0; turn < 4; turn++) {
-        const uint32_t stage = 3 - turn;
-        const uint32_t half = 8u >> stage;
-UNROLL
-        for (uint32_t low = 0; low < POINTS; low++) {
-            if (low & half) {
-                continue;
-            }
-            const Factor twiddle = twiddles[(groups << stage) + (group << stage) + (low >> (4 - stage))];
-            const uint32_t sum = prime.add(points[low], points[low + half]);
-            points[low + half] = mul(prime, prime.sub(points[low], points[low + half]), twiddle);
-            points[low] = sum;
-        }
+    HD void forward(uint32_t &low, uint32_t &high, Factor root) const {
+        const uint32_t turned = mul(prime, high, root);
+        high = prime.sub(low, turned);
+        low = prime.add(low, turned);
     }
-}
-
-// The last three stages on eight neighbours, twice.
-HD void three_stages(const Prime &prime, const Factor *twiddles, uint32_t thread, uint32_t *points) {
-UNROLL
-    for (uint32_t stage = 0; stage < 3; stage++) {
-        const uint32_t half = 4u >> stage;
-UNROLL
-        for (uint32_t low = 0; low < POINTS; low++) {
-            if (low & half) {
-                continue;
-            }
-            const Factor twiddle = twiddles[(256u << stage) + (at_last(thread, low) >> (3 - stage))];
-            const uint32_t turned = mul(prime, points[low + half], twiddle);
-            points[low + half] = prime.sub(points[low], turned);
-            points[low] = prime.add(points[low], turned);
-        }
+    HD void backward(uint32_t &low, uint32_t &high, Factor inverse) const {
+        const uint32_t sum = prime.add(low, high);
+        high = mul(prime, prime.sub(low, high), inverse);
+        low = sum;
     }
-}
-
-HD void three_stages_back(const Prime &prime, const Factor *twiddles, uint32_t thread, uint32_t *points) {
-UNROLL
-    for (uint32_t turn = 0; turn < 3; turn++) {
-        const uint32_t stage = 2 - turn;
-        const uint32_t half = 4u >> stage;
-UNROLL
-        for (uint32_t low = 0; low < POINTS; low++) {
-            if (low & half) {
-                continue;
-            }
-            const Factor twiddle = twiddles[(256u << stage) + (at_last(thread, low) >> (3 - stage))];
-            const uint32_t sum = prime.add(points[low], points[low + half]);
-            points[low + half] = mul(prime, prime.sub(points[low], points[low + half]), twiddle);
-            points[low] = sum;
-        }
-    }
-}
+};
 
 // Each thread gives its points where `from` says and takes those that `to` says. Others may still read what was there before.
 template <class Thread, class From, class To>
@@ -119,22 +62,25 @@ UNROLL
 template <class Thread>
 HD void transform(Thread &thread, const Prime &prime, const Twiddles &twiddles, uint32_t *words, uint32_t *points) {
     const uint32_t t = thread.index();
-    four_stages(prime, twiddles.forward, 1, 0, points);
+    const PrimeButterfly butterfly{prime};
+    stages<4, POINTS>(twiddles.forward, 1, points, butterfly);
     exchange(thread, words, points, at_first, at_second);
-    four_stages(prime, twiddles.forward, 16, t >> 3, points);
+    stages<4, POINTS>(twiddles.forward, 16 + (t >> 3), points, butterfly);
     exchange(thread, words, points, at_second, at_last);
-    three_stages(prime, twiddles.forward, t, points);
+    // Twice eight neighbours.
+    stages<3, POINTS>(twiddles.forward, 256 + 2 * t, points, butterfly);
 }
 
 // From points at `at_last` to points at `at_first`.
 template <class Thread>
 HD void transform_back(Thread &thread, const Prime &prime, const Twiddles &twiddles, uint32_t *words, uint32_t *points) {
     const uint32_t t = thread.index();
-    three_stages_back(prime, twiddles.backward, t, points);
+    const PrimeButterfly butterfly{prime};
+    stages_back<3, POINTS>(twiddles.backward, 256 + 2 * t, points, butterfly);
     exchange(thread, words, points, at_last, at_second);
-    four_stages_back(prime, twiddles.backward, 16, t >> 3, points);
+    stages_back<4, POINTS>(twiddles.backward, 16 + (t >> 3), points, butterfly);
     exchange(thread, words, points, at_second, at_first);
-    four_stages_back(prime, twiddles.backward, 1, 0, points);
+    stages_back<4, POINTS>(twiddles.backward, 1, points, butterfly);
 UNROLL
     for (uint32_t j = 0; j < POINTS; j++) {
         points[j] = mul(prime, points[j], twiddles.scale);

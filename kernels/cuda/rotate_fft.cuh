@@ -5,20 +5,14 @@
 #pragma once
 
 #include "fft.cuh"
+#include "lookups.cuh"
 
+// Polynomials of its tables are words of the torus.
 struct RotateFft {
+    Lookups lookups;
     uint32_t ciphertexts;
     // Of each key: [bit][digits of][for][j][lane], point 32 lane + j, in turns and divided by 1024.
     const Complex *const *keys;
-    const uint32_t *key_of;
-    const uint32_t *table_of;
-    // 918 turns of each ciphertext, and the body's.
-    const uint16_t *turns;
-    const uint32_t *reads_of;
-    // Polynomials of the tables, words of the torus.
-    const uint64_t *tables;
-    const uint32_t *reads;
-    uint64_t *out;
     const Complex *roots;
 };
 
@@ -67,9 +61,10 @@ template <class Thread> HD void rotate_fft(Thread &thread, const RotateFft &args
     uint32_t *rings = reinterpret_cast<uint32_t *>(exchanges + 2 * FFT_EXCHANGE);
     uint32_t *ring = rings + own * N;
 
-    const uint16_t *turns = args.turns + static_cast<uint64_t>(ciphertext) * SMALL_WORDS;
-    const Complex *key = args.keys[args.key_of[ciphertext]];
-    const uint64_t *table = args.tables + static_cast<uint64_t>(args.table_of[ciphertext]) * N;
+    const Lookups &lookups = args.lookups;
+    const uint16_t *turns = lookups.turns_of(ciphertext);
+    const Complex *key = args.keys[lookups.key_of[ciphertext]];
+    const uint64_t *table = lookups.polynomial_of(ciphertext);
 
     // X^-body * table, without a mask.
     const uint32_t back = (2 * N - turns[SMALL]) & (2 * N - 1);
@@ -122,9 +117,9 @@ UNROLL
     if (!is_kept) {
         return;
     }
-    for (uint32_t read = args.reads_of[ciphertext]; read < args.reads_of[ciphertext + 1]; read++) {
-        const uint32_t coefficient = args.reads[read];
-        uint64_t *out = args.out + static_cast<uint64_t>(read) * LWE_WORDS;
+    for (uint32_t read = lookups.reads_of[ciphertext]; read < lookups.reads_of[ciphertext + 1]; read++) {
+        const uint32_t coefficient = lookups.reads[read];
+        uint64_t *out = lookups.out_of(read);
         for (uint32_t i = own * WARP_THREADS + lane; i < N; i += 2 * WARP_THREADS) {
             const uint32_t word = i <= coefficient ? rings[coefficient - i] : 0u - rings[N + coefficient - i];
             out[i] = static_cast<uint64_t>(word) << 32;

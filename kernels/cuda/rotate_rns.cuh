@@ -1,21 +1,14 @@
 // The blind rotation modulo Q, one ciphertext a block: kernels/src/rns/rotation.rs in device code, to the bit.
 #pragma once
 
+#include "lookups.cuh"
 #include "ntt.cuh"
 
+// Polynomials of its tables are modulo Q.
 struct RotateRns {
+    Lookups lookups;
     // Of each key: [bit][digits of][for][prime][point], as RnsKey::words has them.
     const uint32_t *const *keys;
-    // Of each ciphertext: its key, its table, 918 turns and the body's, and where its reads begin (one more at the end).
-    const uint32_t *key_of;
-    const uint32_t *table_of;
-    const uint16_t *turns;
-    const uint32_t *reads_of;
-    // Of each table, its polynomial modulo Q.
-    const uint64_t *tables;
-    // The coefficient of each read, and where it goes: 2049 words each.
-    const uint32_t *reads;
-    uint64_t *out;
     Twiddles twiddles[2];
 };
 
@@ -46,9 +39,10 @@ template <class Thread> HD void rotate_rns(Thread &thread, const RotateRns &args
     uint64_t *rings = thread.template shared<uint64_t>();
     uint32_t *words = reinterpret_cast<uint32_t *>(rings + 2 * N);
     const uint32_t ciphertext = thread.block();
-    const uint16_t *turns = args.turns + static_cast<uint64_t>(ciphertext) * SMALL_WORDS;
-    const uint32_t *key = args.keys[args.key_of[ciphertext]];
-    const uint64_t *table = args.tables + static_cast<uint64_t>(args.table_of[ciphertext]) * N;
+    const Lookups &lookups = args.lookups;
+    const uint16_t *turns = lookups.turns_of(ciphertext);
+    const uint32_t *key = args.keys[lookups.key_of[ciphertext]];
+    const uint64_t *table = lookups.polynomial_of(ciphertext);
 
     // X^-body * table, without a mask.
     const uint32_t back = (2 * N - turns[SMALL]) & (2 * N - 1);
@@ -96,9 +90,9 @@ UNROLL
         thread.meet();
     }
 
-    for (uint32_t read = args.reads_of[ciphertext]; read < args.reads_of[ciphertext + 1]; read++) {
-        const uint32_t coefficient = args.reads[read];
-        uint64_t *out = args.out + static_cast<uint64_t>(read) * LWE_WORDS;
+    for (uint32_t read = lookups.reads_of[ciphertext]; read < lookups.reads_of[ciphertext + 1]; read++) {
+        const uint32_t coefficient = lookups.reads[read];
+        uint64_t *out = lookups.out_of(read);
         for (uint32_t i = thread.index(); i < N; i += thread.count()) {
             const uint64_t residue = i <= coefficient ? rings[coefficient - i] : negative_q(rings[N + coefficient - i]);
             out[i] = from_q(residue);

@@ -41,6 +41,11 @@ impl CpuBackend {
         Ok(Self { pool })
     }
 
+    /// Runs work on this backend's threads.
+    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
+    }
+
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
@@ -91,7 +96,7 @@ fn key_of<'k>(
         .ok_or(KernelError::Shape("there is no such key"))
 }
 
-pub(crate) fn check_len(words: usize, ciphertexts: usize, each: usize) -> Result<(), KernelError> {
+fn check_len(words: usize, ciphertexts: usize, each: usize) -> Result<(), KernelError> {
     if words == ciphertexts * each {
         Ok(())
     } else {
@@ -199,13 +204,7 @@ impl Backend for CpuBackend {
         uses: &[u32],
         reads: &[Read],
     ) -> Result<LweBatch, KernelError> {
-        check_len(batch.words.len(), batch.len(), SMALL_WORDS)?;
-        if uses.len() != batch.len() || uses.iter().any(|&table| table as usize >= tables.len()) {
-            return Err(KernelError::Shape(
-                "one table that is there for each ciphertext",
-            ));
-        }
-        let of_input = group_reads(reads, batch.len())?;
+        let of_input = check_lookups(batch, tables, uses, reads)?;
         let blocks = self.blocks(&batch.keys, bootstrap::BLOCK);
         let run = |block: &Vec<usize>| {
             let key = key_of(keys, &batch.keys, block)?.bootstrap()?;
@@ -237,8 +236,24 @@ impl Backend for CpuBackend {
     }
 }
 
+/// Gives where the reads of each input are.
+pub(crate) fn check_lookups(
+    batch: &SmallBatch,
+    tables: &[&Table],
+    uses: &[u32],
+    reads: &[Read],
+) -> Result<Vec<Range<usize>>, KernelError> {
+    check_len(batch.words.len(), batch.len(), SMALL_WORDS)?;
+    if uses.len() != batch.len() || uses.iter().any(|&table| table as usize >= tables.len()) {
+        return Err(KernelError::Shape(
+            "one table that is there for each ciphertext",
+        ));
+    }
+    group_reads(reads, batch.len())
+}
+
 /// Where the reads of each input are; they are in the order of their inputs.
-pub(crate) fn group_reads(reads: &[Read], inputs: usize) -> Result<Vec<Range<usize>>, KernelError> {
+fn group_reads(reads: &[Read], inputs: usize) -> Result<Vec<Range<usize>>, KernelError> {
     let mut of_input = vec![0..0; inputs];
     for (index, read) in reads.iter().enumerate() {
         let there = (read.coefficient as usize) < POLYNOMIAL_SIZE;

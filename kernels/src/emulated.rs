@@ -30,8 +30,7 @@ struct Twiddles {
 }
 
 #[repr(C)]
-struct RotateRns {
-    keys: *const *const u32,
+struct Lookups {
     key_of: *const u32,
     table_of: *const u32,
     turns: *const u16,
@@ -39,6 +38,12 @@ struct RotateRns {
     tables: *const u64,
     reads: *const u32,
     out: *mut u64,
+}
+
+#[repr(C)]
+struct RotateRns {
+    lookups: Lookups,
+    keys: *const *const u32,
     twiddles: [Twiddles; 2],
 }
 
@@ -137,14 +142,16 @@ fn the_exact_rotation_is_that_of_the_reference_to_the_bit() {
         });
     let mut out = vec![0u64; reads.len() * LWE_WORDS];
     let args = RotateRns {
+        lookups: Lookups {
+            key_of: key_of.as_ptr(),
+            table_of: table_of.as_ptr(),
+            turns: turns.as_ptr(),
+            reads_of: reads_of.as_ptr(),
+            tables: tables.as_ptr(),
+            reads: reads.as_ptr(),
+            out: out.as_mut_ptr(),
+        },
         keys: key_words.as_ptr(),
-        key_of: key_of.as_ptr(),
-        table_of: table_of.as_ptr(),
-        turns: turns.as_ptr(),
-        reads_of: reads_of.as_ptr(),
-        tables: tables.as_ptr(),
-        reads: reads.as_ptr(),
-        out: out.as_mut_ptr(),
         twiddles,
     };
     type Run = unsafe extern "C" fn(*const RotateRns, u32, bool);
@@ -166,15 +173,9 @@ struct Complex {
 
 #[repr(C)]
 struct RotateFft {
+    lookups: Lookups,
     ciphertexts: u32,
     keys: *const *const Complex,
-    key_of: *const u32,
-    table_of: *const u32,
-    turns: *const u16,
-    reads_of: *const u32,
-    tables: *const u64,
-    reads: *const u32,
-    out: *mut u64,
     roots: *const Complex,
 }
 
@@ -290,15 +291,17 @@ fn the_rotation_by_fourier_transforms_decrypts_with_the_noise_that_is_predicted(
     let reads_of = [0u32, 1, 2, 4, 5, 6, 7];
     let mut out = vec![0u64; reads.len() * LWE_WORDS];
     let args = RotateFft {
+        lookups: Lookups {
+            key_of: key_of.as_ptr(),
+            table_of: table_of.as_ptr(),
+            turns: turns.as_ptr(),
+            reads_of: reads_of.as_ptr(),
+            tables: tables.as_ptr(),
+            reads: reads.as_ptr(),
+            out: out.as_mut_ptr(),
+        },
         ciphertexts: values.len() as u32,
         keys: key_points.as_ptr(),
-        key_of: key_of.as_ptr(),
-        table_of: table_of.as_ptr(),
-        turns: turns.as_ptr(),
-        reads_of: reads_of.as_ptr(),
-        tables: tables.as_ptr(),
-        reads: reads.as_ptr(),
-        out: out.as_mut_ptr(),
         roots: roots.as_ptr(),
     };
     type Run = unsafe extern "C" fn(*const RotateFft, bool);

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use fhe::params::{LWE_WORDS, SMALL_WORDS};
 use fhe::{EvaluationKey, ParamSet};
 use rayon::prelude::*;
 
 use super::key::RnsKey;
 use super::rotation::rotate;
 use crate::backend::*;
-use crate::cpu::{CpuBackend, CpuKey, Switched, check_len, group_reads};
+use crate::cpu::{CpuBackend, CpuKey, Switched, check_lookups};
 
 pub struct RnsBackend {
     cpu: CpuBackend,
@@ -42,7 +41,7 @@ impl Backend for RnsBackend {
             ParamSet::Linear => None,
             ParamSet::Bootstrap => {
                 let standard = key.bootstrap()?.par_decompress_into_lwe_bootstrap_key();
-                Some(RnsKey::new(standard.as_ref()))
+                Some(self.cpu.install(|| RnsKey::new(standard.as_ref())))
             }
         };
         Ok(RnsCpuKey {
@@ -97,19 +96,13 @@ impl Backend for RnsBackend {
         uses: &[u32],
         reads: &[Read],
     ) -> Result<LweBatch, KernelError> {
-        check_len(batch.words.len(), batch.len(), SMALL_WORDS)?;
-        if uses.len() != batch.len() {
-            return Err(KernelError::Shape("one table for each ciphertext"));
-        }
-        let of_input = group_reads(reads, batch.len())?;
+        let of_input = check_lookups(batch, tables, uses, reads)?;
         let one = |input: usize| -> Result<Vec<u64>, KernelError> {
             let key = keys
                 .get(batch.keys[input] as usize)
                 .ok_or(KernelError::Shape("there is no such key"))?;
             let key = key.rotation.as_ref().ok_or(KernelError::NoBootstrapKey)?;
-            let table = tables
-                .get(uses[input] as usize)
-                .ok_or(KernelError::Shape("there is no such table"))?;
+            let table = tables[uses[input] as usize];
             let switched = Switched::new(batch.ciphertext(input));
             let turned = rotate(key, &table.polynomial(), switched.turns(), switched.body());
             let wanted = reads[of_input[input].clone()].iter();
@@ -117,16 +110,14 @@ impl Backend for RnsBackend {
                 .flat_map(|read| turned.extract(read.coefficient as usize))
                 .collect())
         };
-        let parts: Vec<Vec<u64>> = (0..batch.len())
-            .into_par_iter()
-            .map(one)
-            .collect::<Result<_, _>>()?;
+        let parts: Vec<Vec<u64>> = self.cpu.install(|| {
+            let all = (0..batch.len()).into_par_iter();
+            all.map(one).collect::<Result<_, KernelError>>()
+        })?;
         let keys = reads.iter().map(|read| batch.keys[read.input as usize]);
-        let out = LweBatch {
+        Ok(LweBatch {
             keys: keys.collect(),
             words: parts.concat(),
-        };
-        check_len(out.words.len(), out.len(), LWE_WORDS)?;
-        Ok(out)
+        })
     }
 }

@@ -10,6 +10,7 @@ use super::to_q;
 /// GGSW encryptions of the small key's bits: of each bit, for the mask's digits and then for the body's, what they are
 /// multiplied with for the new mask and for the new body; each modulo both primes, transformed.
 pub struct RnsKey {
+    twiddles: [Twiddles; 2],
     /// [bit][digits of][for][prime][coefficient], one after another.
     words: Vec<u32>,
 }
@@ -34,9 +35,13 @@ impl RnsKey {
             };
             twiddles.iter().flat_map(modulo).collect::<Vec<_>>()
         });
-        Self {
-            words: words.collect(),
-        }
+        let words = words.collect();
+        Self { twiddles, words }
+    }
+
+    /// Of each prime, what the key was transformed with.
+    pub(super) fn twiddles(&self) -> &[Twiddles; 2] {
+        &self.twiddles
     }
 
     /// Of a bit of the small key: the polynomial that digits of `from` (0: the mask, 1: the body) are multiplied with for `to`,

@@ -2,9 +2,8 @@
 
 use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE as N};
 
-use super::field::PRIMES;
+use super::field::{PRIMES, Prime};
 use super::key::RnsKey;
-use super::ntt::Twiddles;
 use super::{Q, digit, from_q, to_q};
 
 /// A ring ciphertext modulo Q that is being turned: mask and body.
@@ -68,22 +67,16 @@ fn turned(polynomial: &[u64], turn: usize) -> Vec<u64> {
 
 /// Turns a table's polynomial by what a small ciphertext, switched to 2N, holds: `mask` of it, and `body`.
 pub fn rotate(key: &RnsKey, polynomial: &[u64], mask: &[u16], body: u16) -> RnsAccumulator {
-    let twiddles = PRIMES.map(Twiddles::new);
     let mut accumulator = RnsAccumulator::new(polynomial, body.into());
     for (bit, &turn) in mask.iter().enumerate() {
-        step(key, &twiddles, &mut accumulator, bit, turn.into());
+        step(key, &mut accumulator, bit, turn.into());
     }
     accumulator
 }
 
 /// accumulator += GGSW(bit) ⊡ (X^turn - 1) · accumulator.
-fn step(
-    key: &RnsKey,
-    twiddles: &[Twiddles; 2],
-    accumulator: &mut RnsAccumulator,
-    bit: usize,
-    turn: usize,
-) {
+fn step(key: &RnsKey, accumulator: &mut RnsAccumulator, bit: usize, turn: usize) {
+    let twiddles = key.twiddles();
     // The digits of mask and body of the difference.
     let digits = accumulator.rings.each_ref().map(|ring| {
         let turned = turned(ring, turn);
@@ -123,8 +116,9 @@ fn step(
 
 /// The residue modulo Q with these residues (Garner 1959): a + p0 · ((b - a) / p0 modulo p1).
 pub(super) fn joined(a: u32, b: u32) -> u64 {
-    let [p0, p1] = PRIMES;
-    let inverse = p1.inverse(p0.p % p1.p);
-    let times = p1.mul(p1.sub(b, a % p1.p), inverse);
-    u64::from(a) + u64::from(p0.p) * u64::from(times)
+    const P0: Prime = PRIMES[0];
+    const P1: Prime = PRIMES[1];
+    const INVERSE: u32 = P1.inverse(P0.p % P1.p);
+    let times = P1.mul(P1.sub(b, a % P1.p), INVERSE);
+    u64::from(a) + u64::from(P0.p) * u64::from(times)
 }

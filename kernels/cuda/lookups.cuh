@@ -1,0 +1,25 @@
+// What every rotation is asked for: ciphertexts, each with its key and its table, and what is read of each.
+#pragma once
+
+#include "portable.cuh"
+
+struct Lookups {
+    // Of each ciphertext: its key, its table, 918 turns and the body's, and where its reads begin (one more at the end).
+    const uint32_t *key_of;
+    const uint32_t *table_of;
+    const uint16_t *turns;
+    const uint32_t *reads_of;
+    // Of each table, its polynomial.
+    const uint64_t *tables;
+    // The coefficient of each read, and where it goes: 2049 words each.
+    const uint32_t *reads;
+    uint64_t *out;
+
+    HD const uint16_t *turns_of(uint32_t ciphertext) const {
+        return turns + static_cast<uint64_t>(ciphertext) * SMALL_WORDS;
+    }
+    HD const uint64_t *polynomial_of(uint32_t ciphertext) const {
+        return tables + static_cast<uint64_t>(table_of[ciphertext]) * N;
+    }
+    HD uint64_t *out_of(uint32_t read) const { return out + static_cast<uint64_t>(read) * LWE_WORDS; }
+};

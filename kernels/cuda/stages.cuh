@@ -1,0 +1,38 @@
+// Stages of a transform on the points that a thread has in registers: by a prime, or by Fourier. Longa and Naehrig 2016, algorithms
+// 1 and 2.
+#pragma once
+
+#include "portable.cuh"
+
+// STAGES of them on COUNT points, whose places differ in the lowest bits of their index. Root of stage s and group g of a transform:
+// at 2^s + g; `first` is that place of the thread's first group in the first of these stages. `butterfly` turns a pair by a
+// root.
+template <uint32_t STAGES, uint32_t COUNT, class Point, class Root, class Butterfly>
+HD void stages(const Root *roots, uint32_t first, Point *points, const Butterfly &butterfly) {
+UNROLL
+    for (uint32_t stage = 0; stage < STAGES; stage++) {
+        const uint32_t half = (1u << (STAGES - 1)) >> stage;
+UNROLL
+        for (uint32_t low = 0; low < COUNT; low++) {
+            if (!(low & half)) {
+                butterfly.forward(points[low], points[low + half], roots[(first << stage) + (low >> (STAGES - stage))]);
+            }
+        }
+    }
+}
+
+// The other way, with the inverses of roots: the last stage comes first.
+template <uint32_t STAGES, uint32_t COUNT, class Point, class Root, class Butterfly>
+HD void stages_back(const Root *roots, uint32_t first, Point *points, const Butterfly &butterfly) {
+UNROLL
+    for (uint32_t turn = 0; turn < STAGES; turn++) {
+        const uint32_t stage = STAGES - 1 - turn;
+        const uint32_t half = (1u << (STAGES - 1)) >> stage;
+UNROLL
+        for (uint32_t low = 0; low < COUNT; low++) {
+            if (!(low & half)) {
+                butterfly.backward(points[low], points[low + half], roots[(first << stage) + (low >> (STAGES - stage))]);
+            }
+        }
+    }
+}
