@@ -67,14 +67,18 @@ pub fn survey() -> Vec<Found> {
     Vec::new()
 }
 
-/// The devices asked for, ready to compute; none is no error if the best was asked for. A device that cannot be opened is left out
-/// then, and named in what comes beside.
-pub fn open(
-    wanted: Wanted,
-    _budget: Budget,
-) -> Result<(Vec<Box<dyn Device>>, Vec<DeviceError>), OpenError> {
+/// Devices that are ready to compute.
+#[derive(Default)]
+pub struct Opened {
+    pub devices: Vec<Box<dyn Device>>,
+    /// Why others, which were not asked for by name, could not be opened.
+    pub failed: Vec<DeviceError>,
+}
+
+/// The devices asked for; that there are none is no error if the best was asked for.
+pub fn open(wanted: Wanted, _budget: Budget) -> Result<Opened, OpenError> {
     match wanted {
-        Wanted::Best | Wanted::Cpu => Ok((Vec::new(), Vec::new())),
+        Wanted::Best | Wanted::Cpu => Ok(Opened::default()),
         Wanted::Cuda => Err(OpenError::NotBuilt("cuda")),
         Wanted::Wgpu => Err(OpenError::NotBuilt("wgpu")),
     }
