@@ -7,7 +7,6 @@
 #include "fft.cuh"
 #include "lookups.cuh"
 
-// Polynomials of its tables are words of the torus.
 struct RotateFft {
     Lookups lookups;
     uint32_t ciphertexts;

@@ -249,15 +249,13 @@ impl Gpus {
         out: &mut [u64],
     ) -> Result<bool, KernelError> {
         for card in self.usable() {
-            if inputs.len().max(sums.len()) > card.device.batch() {
-                continue;
-            }
             let done = {
                 let _one_at_a_time = card.places.lock();
                 card.device.linear(inputs, sums, out)
             };
             match done {
-                Ok(()) => return Ok(true),
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
                 Err(DeviceError::Asked(error)) => return Err(error),
                 Err(error) => self.failed(card, &error),
             }

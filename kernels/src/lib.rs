@@ -7,10 +7,10 @@
 pub mod accelerated;
 pub mod backend;
 pub mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 pub mod device;
 pub mod direct;
-#[cfg(test)]
-mod emulated;
 mod engine;
 mod gpus;
 pub mod probe;
