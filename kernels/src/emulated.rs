@@ -15,7 +15,7 @@ use crate::testing::{Random, fixture};
 use crate::{Backend, LweBatch, Table};
 
 /// A factor, and ⌊factor · 2^32 / p⌋ beside it.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Factor {
     w: u32,
@@ -200,6 +200,24 @@ fn roots() -> Vec<Complex> {
     angles.into_iter().map(root).collect()
 }
 
+/// The roots as the kernel reads them: of each five stages the first stage's, and then those of groups with an even number; first
+/// those that all lanes share, and then for each place 32 lanes side by side.
+fn laid_out(roots: &[Complex]) -> Vec<Complex> {
+    const LANES: usize = 32;
+    // Of the five stages that begin with this group.
+    let of = |first: usize, place: usize| match place {
+        0 => roots[first],
+        _ => {
+            let stage = place.ilog2() + 1;
+            let group = 2 * place - (1 << stage);
+            roots[(first << stage) + group]
+        }
+    };
+    let shared = (0..16).map(|place| of(1, place));
+    let of_lanes = (0..16).flat_map(|place| (0..LANES).map(move |lane| of(LANES + lane, place)));
+    shared.chain(of_lanes).collect()
+}
+
 /// A polynomial of a key as the kernel reads it: in turns, divided by the number of points, point 32 lane + j at 32 j + lane.
 fn key_points(polynomial: &[u64], roots: &[Complex]) -> Vec<Complex> {
     let turns = |word: u64| word as i64 as f64 / 2f64.powi(64) / POINTS as f64;
@@ -289,6 +307,7 @@ fn the_rotation_by_fourier_transforms_decrypts_with_the_noise_that_is_predicted(
     let reads = [0u32, 0, 0, (N / 16) as u32, 0, 0, 0];
     let read_values = [(0, 3), (1, 15), (2, 0), (2, 1), (3, 7), (4, 8), (5, 12)];
     let reads_of = [0u32, 1, 2, 4, 5, 6, 7];
+    let laid_out = laid_out(&roots);
     let mut out = vec![0u64; reads.len() * LWE_WORDS];
     let args = RotateFft {
         lookups: Lookups {
@@ -302,7 +321,7 @@ fn the_rotation_by_fourier_transforms_decrypts_with_the_noise_that_is_predicted(
         },
         ciphertexts: values.len() as u32,
         keys: key_points.as_ptr(),
-        roots: roots.as_ptr(),
+        roots: laid_out.as_ptr(),
     };
     type Run = unsafe extern "C" fn(*const RotateFft, bool);
     // As above.
