@@ -7,9 +7,11 @@
 #ifdef __CUDACC__
 #define HD __host__ __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #else
 #define HD inline
 #define UNROLL
+#define ROLLED
 #endif
 
 constexpr uint32_t N = 2048;      // degree of the ring

@@ -20,8 +20,8 @@ struct Prime {
     }
 };
 
-// A constant factor w below p, and floor(w * 2^32 / p) beside it (Shoup's way, in NTL's mulmod).
-struct Factor {
+// A constant factor w below p, and floor(w * 2^32 / p) beside it (Shoup's way, in NTL's mulmod); read at once.
+struct alignas(8) Factor {
     uint32_t w;
     uint32_t w_over_p;
 };

@@ -25,8 +25,9 @@ constexpr uint32_t ROTATE_FFT_SHARED = FFT_TOGETHER * FFT_SHARED_OF_ONE;
 static_assert(ROTATE_FFT_SHARED <= 227 * 1024, "more than a multiprocessor of Hopper has");
 
 HD uint32_t turned32(const uint32_t *ring, uint32_t at, uint32_t turn) {
-    const uint32_t from = (at - turn) & (2 * N - 1);
-    return from < N ? ring[from] : 0u - ring[from - N];
+    const uint32_t from = at - turn;
+    const uint32_t word = ring[from & (N - 1)];
+    return from & N ? 0u - word : word;
 }
 
 // The signed digit of 23 bits, rounded to the nearest.
@@ -84,21 +85,21 @@ UNROLL
                          digit_of(turned32(ring, at + N / 2, turn) - ring[at + N / 2])};
         }
         fft(thread, lane, args.roots, exchange, points);
-        // What these digits give for the other ring is written for the other warp.
-        const Complex *of_digits = key + (static_cast<uint64_t>(bit) * 4 + own * 2) * FFT_POINTS;
-        const Complex *for_own = of_digits + own * FFT_POINTS;
-        const Complex *for_other = of_digits + (1 - own) * FFT_POINTS;
+        // Each warp gives the other its digits' transform, and multiplies both by what they are for its own ring.
+        const Complex *of_own = key + (static_cast<uint64_t>(bit) * 4 + own * 3) * FFT_POINTS;
+        const Complex *of_others = key + (static_cast<uint64_t>(bit) * 4 + 2 - own) * FFT_POINTS;
         thread.meet_warp();
 UNROLL
         for (uint32_t j = 0; j < FFT_OWN; j++) {
             const uint32_t at = j * WARP_THREADS + lane;
-            exchange[at] = points[j] * for_other[at];
-            points[j] = points[j] * for_own[at];
+            exchange[at] = points[j];
+            points[j] = points[j] * of_own[at];
         }
         thread.meet();
 UNROLL
         for (uint32_t j = 0; j < FFT_OWN; j++) {
-            points[j] = points[j] + of_other[j * WARP_THREADS + lane];
+            const uint32_t at = j * WARP_THREADS + lane;
+            points[j] = multiply_add(of_other[at], of_others[at], points[j]);
         }
         thread.meet();
         fft_back(thread, lane, args.roots, exchange, points);

@@ -7,7 +7,7 @@ pub type Address = u64;
 pub trait KernelArgs: Copy {}
 
 /// A factor, and ⌊factor · 2^32 / p⌋ beside it.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Factor {
     pub w: u32,

@@ -8,7 +8,7 @@ use super::args::Factor;
 use crate::rns::Prime;
 
 /// Points of a Fourier transform.
-pub const POINTS: usize = N / 2;
+const POINTS: usize = N / 2;
 
 /// By a prime: powers of its root, in bit-reversed order, and of the root's inverse; 1 / N.
 pub struct Factors {
@@ -36,8 +36,28 @@ impl Factors {
     }
 }
 
-/// Real and imaginary part, at 2^s + g of the root by which group g of stage s splits.
+/// Roots of the Fourier transform, real and imaginary part, as its kernels read them: of each five stages the first stage's, and
+/// then those of groups with an even number (the others differ by a quarter of a turn); first those that all lanes share, and then
+/// for each place 32 lanes side by side.
 pub fn roots() -> Vec<[f64; 2]> {
+    const LANES: usize = 32;
+    let roots = roots_in_order();
+    // Of the five stages that begin with this group.
+    let of = |first: usize, place: usize| match place {
+        0 => roots[first],
+        _ => {
+            let stage = place.ilog2() + 1;
+            let group = 2 * place - (1 << stage);
+            roots[(first << stage) + group]
+        }
+    };
+    let shared = (0..16).map(|place| of(1, place));
+    let of_lanes = (0..16).flat_map(|place| (0..LANES).map(move |lane| of(LANES + lane, place)));
+    shared.chain(of_lanes).collect()
+}
+
+/// At 2^s + g, the root by which group g of stage s splits.
+fn roots_in_order() -> Vec<[f64; 2]> {
     let mut angles = vec![0.0; POINTS];
     angles[1] = FRAC_PI_4;
     for at in 2..POINTS {
