@@ -19,8 +19,8 @@ use crate::survey::Budget;
 /// How ciphertexts are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// By Fourier transforms in f64: where that is as fast as half of f32.
-    Fourier,
+    /// By Fourier transforms in f64, where that is half as fast as f32, with up to so many ciphertexts in a block.
+    Fourier { together: usize },
     /// Exactly, in integers: everywhere else.
     Exact,
 }
@@ -296,7 +296,7 @@ impl<R: Runtime> CudaDevice<R> {
         unsafe {
             runtime.launch(lane.stream, Kernel::ModulusSwitch, count, &switch)?;
             match self.about.method {
-                Method::Fourier => {
+                Method::Fourier { together } => {
                     let args = RotateFft {
                         lookups: indexes.lookups,
                         ciphertexts: count as u32,
@@ -304,8 +304,10 @@ impl<R: Runtime> CudaDevice<R> {
                         keys: indexes.rotation_keys,
                         roots: self.constants.roots,
                     };
-                    let blocks = count.div_ceil(TOGETHER);
-                    runtime.launch(lane.stream, Kernel::RotateFft, blocks, &args)
+                    let of_each = count.div_ceil(self.about.multiprocessors);
+                    let together = of_each.clamp(1, together);
+                    let blocks = count.div_ceil(together);
+                    runtime.launch(lane.stream, Kernel::RotateFft(together), blocks, &args)
                 }
                 Method::Exact => {
                     let args = RotateRns {
@@ -324,7 +326,7 @@ impl<R: Runtime> CudaDevice<R> {
         // SAFETY: all polynomials are there, and a place has room for as many.
         unsafe {
             match self.about.method {
-                Method::Fourier => {
+                Method::Fourier { .. } => {
                     let args = ConvertFft {
                         input,
                         out,

@@ -16,12 +16,13 @@ pub enum Kernel {
     Linear,
     ConvertFft,
     ConvertRns,
-    RotateFft,
+    /// With so many ciphertexts in a block.
+    RotateFft(usize),
     RotateRns,
 }
 
 impl Kernel {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Keyswitch(1),
         Self::Keyswitch(8),
         Self::Keyswitch(32),
@@ -29,7 +30,10 @@ impl Kernel {
         Self::Linear,
         Self::ConvertFft,
         Self::ConvertRns,
-        Self::RotateFft,
+        Self::RotateFft(1),
+        Self::RotateFft(2),
+        Self::RotateFft(3),
+        Self::RotateFft(4),
         Self::RotateRns,
     ];
 
@@ -41,7 +45,7 @@ impl Kernel {
             Self::Linear => "linear",
             Self::ConvertFft => "convert_fft",
             Self::ConvertRns => "convert_rns",
-            Self::RotateFft => "rotate_fft",
+            Self::RotateFft(together) => return format!("rotate_fft_{together}"),
             Self::RotateRns => "rotate_rns",
         };
         name.to_owned()
@@ -55,11 +59,17 @@ impl Kernel {
             Self::Linear => (256, 0),
             Self::ConvertFft => (128, 4 * 1056 * 16),
             Self::ConvertRns => (128, 2112 * 4),
-            Self::RotateFft => (256, 4 * (2 * 2048 * 4 + 2 * 1056 * 16)),
+            Self::RotateFft(together) => {
+                let together = together as u32;
+                (64 * together, together * SHARED_OF_FOURIER)
+            }
             Self::RotateRns => (128, 2 * 2048 * 8 + 2112 * 4),
         }
     }
 }
+
+/// Bytes of shared memory that a ciphertext takes in a rotation by Fourier transforms.
+pub const SHARED_OF_FOURIER: u32 = 2 * 2048 * 4 + 2 * 1056 * 16;
 
 pub trait Runtime: Send + Sync + 'static {
     /// Memory of the host that a device copies from and to while the host goes on. Zeros at first.

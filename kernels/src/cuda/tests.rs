@@ -399,12 +399,20 @@ fn a_device_with_fourier_transforms_looks_up_with_the_noise_that_is_predicted() 
     // Blocks that are full and one that is not.
     let asked = asked(6);
     let mut both = Vec::new();
-    let mut device = emulated(Method::Fourier, 2);
+    let mut device = emulated(Method::Fourier { together: 4 }, 2);
     for downwards in [false, true] {
         device.runtime_mut().downwards = downwards;
         both.push(look_up(&device, &asked).unwrap());
     }
     assert_eq!(both[0], both[1], "a thread does not wait for another one");
+    let kernels = [1, 2, 3].map(|together| {
+        let device = emulated(Method::Fourier { together }, 2);
+        assert_eq!(look_up(&device, &asked).unwrap(), both[0], "{together}");
+        let last = device.runtime().launches.lock().pop();
+        last.unwrap()
+    });
+    let expected = [(1, 6), (2, 3), (3, 2)].map(|(n, blocks)| (Kernel::RotateFft(n), blocks));
+    assert_eq!(kernels, expected);
     let results = both[0].chunks_exact(LWE_WORDS);
     for ((read, entry), ciphertext) in asked.reads.iter().zip(&asked.read_entries).zip(results) {
         let input = read.input as usize;
