@@ -43,7 +43,7 @@ constexpr uint64_t TO_61_BITS = static_cast<uint64_t>((static_cast<unsigned __in
 constexpr uint64_t BEYOND_FOUR =
     static_cast<uint64_t>((((static_cast<unsigned __int128>(1) << 64) - 4 * static_cast<unsigned __int128>(Q)) << 64) / Q + 1);
 // 1 / p0 modulo p1.
-constexpr uint32_t power(uint32_t base, uint32_t exponent, uint32_t p) {
+HD constexpr uint32_t power(uint32_t base, uint32_t exponent, uint32_t p) {
     uint64_t result = 1, square = base;
     for (; exponent > 0; exponent >>= 1) {
         if (exponent & 1) {

@@ -1,0 +1,3 @@
+//! NVIDIA's GPUs.
+
+pub mod source;
