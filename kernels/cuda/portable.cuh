@@ -2,7 +2,18 @@
 // an emulated block (emulate.hpp), which g++ compiles and any machine runs.
 #pragma once
 
+#ifdef __CUDACC_RTC__
+// A driver's compiler has no headers.
+typedef int int32_t;
+typedef long long int64_t;
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+#define UINT64_MAX 0xffffffffffffffffull
+#else
 #include <stdint.h>
+#endif
 
 #ifdef __CUDACC__
 #define HD __host__ __device__ __forceinline__

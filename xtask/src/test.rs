@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{browser, demo, filters, languages, prerequisites, redis_server, tidy, wasm};
+use crate::{browser, demo, filters, kernels, languages, prerequisites, redis_server, tidy, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -27,6 +27,8 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     let languages = languages::build(root)?;
     heading("a Redis server");
     let redis = redis_server::find(root)?;
+    heading("CUDA kernels, every architecture");
+    let nvrtc = kernels::check(root)?;
     heading("tests of the workspace");
     let mut tests = cargo(root);
     tests
@@ -36,6 +38,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         .env("VEILGATE_LANGUAGES_DIR", &languages);
     if let Some(redis) = redis {
         tests.env("VEILGATE_REDIS_SERVER", redis);
+    }
+    if let Some(nvrtc) = nvrtc {
+        tests.env("VEILGATE_NVRTC_DIR", nvrtc);
     }
     complete("cargo test", &mut tests)?;
     heading("the gateway without its FHE core still builds");
