@@ -35,7 +35,7 @@ struct Keyswitch {
     uint32_t words;
 };
 
-template <uint32_t COUNT> constexpr uint32_t keyswitch_shared() { return KS_CHUNK * KS_LEVELS * COUNT * 4; }
+template <uint32_t COUNT> HD constexpr uint32_t keyswitch_shared() { return KS_CHUNK * KS_LEVELS * COUNT * 4; }
 
 // The balanced digits of the top 16 bits, rounded to the nearest, the lowest first.
 HD void keyswitch_digits(uint64_t word, uint32_t *digits, uint32_t apart) {
