@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the arguments or the config are wrong.
 
+#[cfg(feature = "fhe")]
+mod backend;
 mod certs;
 mod check;
 mod compile;
