@@ -10,9 +10,13 @@ mod compile;
 #[cfg(feature = "fhe")]
 mod counters;
 #[cfg(feature = "fhe")]
+mod doctor;
+#[cfg(feature = "fhe")]
 mod infer;
 #[cfg(feature = "fhe")]
 mod keys;
+#[cfg(feature = "fhe")]
+mod machine;
 mod model;
 mod outbox;
 mod policy;
@@ -63,6 +67,9 @@ enum Command {
     Counters(counters::Args),
     /// Models as programs of encrypted scoring: compiled, looked into, tried on labelled rows, installed, listed, removed
     Model(model::Args),
+    /// Says what this machine computes encrypted rows with, and why a GPU is not used
+    #[cfg(feature = "fhe")]
+    Doctor(doctor::Args),
     /// Makes a certificate authority with a server and a client certificate, for demos and tests
     Certs(certs::Args),
     /// Compiles one module for a gateway that asks for it
@@ -121,6 +128,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "fhe")]
         Command::Counters(args) => counters::run(args),
         Command::Model(args) => model::run(args),
+        #[cfg(feature = "fhe")]
+        Command::Doctor(args) => doctor::run(&args),
         Command::Certs(args) => certs::run(args),
         Command::Compile(args) => compile::run(args),
     };

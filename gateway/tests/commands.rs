@@ -14,6 +14,9 @@ mod client;
 #[cfg(feature = "fhe")]
 #[path = "commands/counters.rs"]
 mod counters;
+#[cfg(feature = "fhe")]
+#[path = "commands/devices.rs"]
+mod devices;
 #[path = "commands/disk.rs"]
 mod disk;
 #[path = "gateway/guests.rs"]
