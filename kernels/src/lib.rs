@@ -13,6 +13,7 @@ pub mod direct;
 mod emulated;
 mod engine;
 mod gpus;
+pub mod measure;
 pub mod probe;
 mod ring;
 pub mod rns;
