@@ -4,6 +4,8 @@
 
 #[cfg(feature = "fhe")]
 mod backend;
+#[cfg(feature = "fhe")]
+mod bench;
 mod certs;
 mod check;
 mod compile;
@@ -67,6 +69,9 @@ enum Command {
     Counters(counters::Args),
     /// Models as programs of encrypted scoring: compiled, looked into, tried on labelled rows, installed, listed, removed
     Model(model::Args),
+    /// Measures what this machine computes on encrypted rows, and checks every result
+    #[cfg(feature = "fhe")]
+    Bench(bench::Args),
     /// Says what this machine computes encrypted rows with, and why a GPU is not used
     #[cfg(feature = "fhe")]
     Doctor(doctor::Args),
@@ -128,6 +133,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "fhe")]
         Command::Counters(args) => counters::run(args),
         Command::Model(args) => model::run(args),
+        #[cfg(feature = "fhe")]
+        Command::Bench(args) => bench::run(&args),
         #[cfg(feature = "fhe")]
         Command::Doctor(args) => doctor::run(&args),
         Command::Certs(args) => certs::run(args),

@@ -1,6 +1,9 @@
 //! The program as people use it: real `veilgate` processes, what they print, how they exit, and that a gateway goes on serving
 //! whatever it was given.
 
+#[cfg(feature = "fhe")]
+#[path = "commands/bench.rs"]
+mod bench;
 #[path = "commands/centre.rs"]
 mod centre;
 #[path = "commands/check.rs"]

@@ -57,7 +57,7 @@ impl Measured {
 
 /// One call, and then others until their time is over. `call` tells how long it took, how many results were looked at, and how
 /// many of them were wrong.
-fn repeat<E>(
+pub fn repeat<E>(
     length: Duration,
     mut call: impl FnMut() -> Result<(Duration, usize, usize), E>,
 ) -> Result<Measured, E> {

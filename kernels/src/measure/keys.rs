@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fhe::{ClientKey, OsEntropy, ParamSet};
+use fhe::{Client, ClientKey, KeyId, OsEntropy, ParamSet};
 
 use super::MeasureError;
 use crate::backend::Backend;
@@ -17,10 +17,16 @@ pub struct Keys<B: Backend> {
     clients: Vec<ClientKey>,
     /// Key `i` is of client `i % clients`.
     pub expanded: Vec<Arc<B::Key>>,
+    ids: Vec<KeyId>,
     pub took: Duration,
 }
 
 impl<B: Backend> Keys<B> {
+    /// Who encrypts for this key, and decrypts.
+    pub fn owner(&self, key: usize) -> Client {
+        Client::new(self.client(key).clone(), self.ids[key])
+    }
+
     pub(super) fn client(&self, key: usize) -> &ClientKey {
         &self.clients[key % self.clients.len()]
     }
@@ -38,13 +44,13 @@ pub fn make_keys<B: Backend>(
     let clients: Vec<ClientKey> = (0..CLIENTS.min(count.max(1)))
         .map(generate)
         .collect::<Result<_, _>>()?;
-    let mut expanded = Vec::new();
+    let (mut expanded, mut ids) = (Vec::new(), Vec::new());
     while expanded.len() < count.max(1) && (expanded.is_empty() || Instant::now() < until) {
         let first = expanded.len();
         let more = threads.clamp(1, count.max(1) - first);
         let make = |index: usize| -> Result<_, MeasureError> {
             let key = clients[index % clients.len()].evaluation_key(&mut OsEntropy)?;
-            Ok(Arc::new(backend.expand(&key)?))
+            Ok((key.id(), Arc::new(backend.expand(&key)?)))
         };
         let made: Vec<Result<_, MeasureError>> = thread::scope(|scope| {
             let running: Vec<_> = (first..first + more)
@@ -58,13 +64,16 @@ pub fn make_keys<B: Backend>(
                 })
                 .collect()
         });
-        for key in made {
-            expanded.push(key?);
+        for made in made {
+            let (id, key) = made?;
+            ids.push(id);
+            expanded.push(key);
         }
     }
     Ok(Keys {
         clients,
         expanded,
+        ids,
         took: began.elapsed(),
     })
 }
