@@ -26,6 +26,8 @@ mod durable;
 mod http;
 mod jobs;
 mod keys;
+#[cfg(all(feature = "nvml", target_os = "linux"))]
+mod nvml;
 mod problem;
 mod programs;
 mod scorer;
@@ -179,6 +181,9 @@ pub struct FheService {
     _closer: counters::Closer,
     tenants: tenant::Tenants,
     uploads: tokio::sync::Semaphore,
+    /// Where there is a GPU.
+    #[cfg(all(feature = "nvml", target_os = "linux"))]
+    _gauges: Option<nvml::Sampler>,
     /// After the engines, so that what was used last is known when it writes.
     _keeper: keys::Keeper,
     max_request_bytes: u64,
@@ -270,6 +275,8 @@ impl FheService {
             false => None,
         };
         let keeper = keys::Keeper::start(keys.clone(), warm).map_err(FheStartError::Thread)?;
+        #[cfg(all(feature = "nvml", target_os = "linux"))]
+        let gauges = gpus.as_ref().map(|_| nvml::Sampler::start()).transpose();
         let limits = batch::Limits::of(options);
         let start =
             |name, gpus| batch::Batcher::start(name, options.threads, gpus, keys.clone(), limits);
@@ -299,6 +306,8 @@ impl FheService {
             tenants,
             _keeper: keeper,
             uploads: tokio::sync::Semaphore::new(MAX_UPLOADS),
+            #[cfg(all(feature = "nvml", target_os = "linux"))]
+            _gauges: gauges.map_err(FheStartError::Thread)?,
             max_request_bytes: options.max_request_bytes,
             _folders: folders,
         })

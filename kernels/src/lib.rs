@@ -27,4 +27,4 @@ pub use backend::{
 };
 pub use cpu::CpuBackend;
 pub use engine::{Compiled, Engine, Job, MAX_CIPHERTEXTS};
-pub use gpus::{CardFailed, Gpus};
+pub use gpus::{CardCounts, CardFailed, Gpus};

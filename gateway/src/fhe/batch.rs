@@ -21,7 +21,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::keys::KeyStore;
-use super::{FheOptions, FheStartError, Problem};
+use super::{FheOptions, FheStartError, Problem, devices};
 
 mod asked;
 mod nice;
@@ -125,12 +125,13 @@ impl Batcher {
             nice::lower_this_thread(limits.nice);
             match CpuBackend::new(threads) {
                 Ok(cpu) => {
-                    let engine = Engine::new(Accelerated::new(cpu, gpus));
+                    let engine = Engine::new(Accelerated::new(cpu, gpus.clone()));
                     let _ = told.send(Ok(()));
                     let shared = of_worker;
                     Worker {
                         shared,
                         engine,
+                        gpus,
                         keys,
                     }
                     .run();
@@ -180,6 +181,8 @@ impl Batcher {
 struct Worker {
     shared: Arc<Shared>,
     engine: Engine<Accelerated>,
+    /// Those of the engine.
+    gpus: Option<Arc<Gpus>>,
     keys: Arc<KeyStore>,
 }
 
@@ -375,6 +378,7 @@ impl Worker {
         let rows: usize = ready.iter().map(|(one, _)| one.rows.len()).sum();
         metrics::counter!("gateway_fhe_rows_total", "engine" => engine).increment(rows as u64);
         metrics::counter!("gateway_fhe_bootstraps_total").increment(timings.bootstraps as u64);
+        devices::count(self.gpus.as_deref(), timings.bootstraps as u64);
         metrics::histogram!("gateway_fhe_batch_requests", "engine" => engine)
             .record(ready.len() as f64);
         let parts = [

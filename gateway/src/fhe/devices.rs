@@ -43,3 +43,21 @@ fn card_failed(failed: &CardFailed<'_>) {
         ),
     }
 }
+
+/// After a batch with so many bootstraps: who has computed them.
+pub(super) fn count(gpus: Option<&Gpus>, bootstraps: u64) {
+    const CIPHERTEXTS: &str = "gateway_fhe_device_ciphertexts_total";
+    let Some(gpus) = gpus else {
+        if bootstraps > 0 {
+            metrics::counter!(CIPHERTEXTS, "device" => "cpu").increment(bootstraps);
+        }
+        return;
+    };
+    for one in gpus.counts() {
+        let card = one.card.to_owned();
+        metrics::counter!(CIPHERTEXTS, "device" => card.clone()).absolute(one.ciphertexts);
+        metrics::counter!("gateway_fhe_device_key_uploads_total", "card" => card)
+            .absolute(one.uploads);
+    }
+    metrics::counter!(CIPHERTEXTS, "device" => "cpu").absolute(gpus.left());
+}
