@@ -83,7 +83,14 @@ impl Cases {
 
     /// Computes all of them in one batch and decrypts; gives each one's words.
     pub fn run<B: Backend>(&self, backend: B) -> Result<Vec<Vec<u64>>, ConformanceError> {
-        let engine = Engine::new(backend);
+        self.run_on(&Engine::new(backend))
+    }
+
+    /// The same, on an engine that others use as well.
+    pub fn run_on<B: Backend>(
+        &self,
+        engine: &Engine<B>,
+    ) -> Result<Vec<Vec<u64>>, ConformanceError> {
         let expand = |(_, key): &(Client, EvaluationKey)| engine.backend().expand(key);
         let keys = self
             .clients
