@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod cpu;
+pub mod device;
 pub mod direct;
 #[cfg(test)]
 mod emulated;
@@ -15,6 +16,10 @@ mod ring;
 pub mod rns;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
+#[cfg(any(test, feature = "wgpu"))]
+mod wgsl;
 
 pub use backend::{
     Backend, KernelError, LweBatch, LweSum, Read, RingInput, RingSum, SmallBatch, Table,
