@@ -73,13 +73,13 @@ struct decomposeInput {
 ) {
     uint word_1 = (group.x * THREADS) + thread_;
     uint first = group.y * LWE_WORDS;
-    ulong _e18 = inputs[first + word_1];
+    ulong _e18 = inputs[metal::min(unsigned(first + word_1), (_buffer_sizes.size0 - 0 - 8) / 8)];
     uint _e19 = digits_of(_e18);
-    digits[(group.y * N) + word_1] = _e19;
+    digits[metal::min(unsigned((group.y * N) + word_1), (_buffer_sizes.size1 - 0 - 4) / 4)] = _e19;
     if (word_1 < SMALL_WORDS) {
-        ulong _e26 = inputs[first + N];
+        ulong _e26 = inputs[metal::min(unsigned(first + N), (_buffer_sizes.size0 - 0 - 8) / 8)];
         uint body = static_cast<uint>(((_e26 >> 31u) + 1uL) >> 1u);
-        smalls[(group.y * SMALL_WORDS) + word_1] = (word_1 == SMALL) ? body : 0u;
+        smalls[metal::min(unsigned((group.y * SMALL_WORDS) + word_1), (_buffer_sizes.size2 - 0 - 4) / 4)] = (word_1 == SMALL) ? body : 0u;
         return;
     } else {
         return;

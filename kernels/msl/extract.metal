@@ -188,23 +188,23 @@ struct extractInput {
     if (word >= LWE_WORDS) {
         return;
     }
-    Read read = reads[group.y];
+    Read read = reads[metal::min(unsigned(group.y), (_buffer_sizes.size1 - 0 - 8) / 8)];
     uint ring = (read.ciphertext * 2u) * N;
     if (word == N) {
-        ulong _e26 = rings[(ring + N) + read.coefficient];
+        ulong _e26 = rings[metal::min(unsigned((ring + N) + read.coefficient), (_buffer_sizes.size0 - 0 - 8) / 8)];
         residue = _e26;
     } else {
         if (word <= read.coefficient) {
-            ulong _e34 = rings[(ring + read.coefficient) - word];
+            ulong _e34 = rings[metal::min(unsigned((ring + read.coefficient) - word), (_buffer_sizes.size0 - 0 - 8) / 8)];
             residue = _e34;
         } else {
-            ulong _e42 = rings[((ring + N) + read.coefficient) - word];
+            ulong _e42 = rings[metal::min(unsigned(((ring + N) + read.coefficient) - word), (_buffer_sizes.size0 - 0 - 8) / 8)];
             ulong _e43 = negative_q(_e42);
             residue = _e43;
         }
     }
     ulong _e50 = residue;
     ulong _e51 = from_q(_e50);
-    results[(group.y * LWE_WORDS) + word] = _e51;
+    results[metal::min(unsigned((group.y * LWE_WORDS) + word), (_buffer_sizes.size2 - 0 - 8) / 8)] = _e51;
     return;
 }

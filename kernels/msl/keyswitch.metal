@@ -45,7 +45,7 @@ void subtract(
     constant _mslBufferSizes& _buffer_sizes
 ) {
     if (ciphertext < tile.count) {
-        uint _e13 = metal::atomic_fetch_sub_explicit(&smalls[((tile.first + ciphertext) * SMALL_WORDS) + column], sum, metal::memory_order_relaxed);
+        uint _e13 = metal::atomic_fetch_sub_explicit(&smalls[metal::min(unsigned(((tile.first + ciphertext) * SMALL_WORDS) + column), (_buffer_sizes.size3 - 0 - 4) / 4)], sum, metal::memory_order_relaxed);
         return;
     } else {
         return;
@@ -69,10 +69,6 @@ struct keyswitchInput {
 , threadgroup type_6& factors
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
-    if (thread_ == 0u) {
-        factors = {};
-    }
-    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     uint at = {};
     uint packed = {};
     metal::uint4 low = metal::uint4 {};
@@ -80,7 +76,7 @@ struct keyswitchInput {
     uint at_1 = {};
     uint row = 0u;
     uint _e5 = range.first;
-    Tile tile_1 = tiles[_e5 + group.z];
+    Tile tile_1 = tiles[metal::min(unsigned(_e5 + group.z), (_buffer_sizes.size2 - 0 - 16) / 16)];
     uint first_row = group.y * ROWS;
     at = thread_;
     uint2 loop_bound = uint2(4294967295u);
@@ -105,11 +101,11 @@ struct keyswitchInput {
             uint row_1 = _e20 & 63u;
             packed = 0u;
             if (ciphertext_1 < tile_1.count) {
-                uint _e35 = digits[(((tile_1.first + ciphertext_1) * N) + first_row) + row_1];
+                uint _e35 = digits[metal::min(unsigned((((tile_1.first + ciphertext_1) * N) + first_row) + row_1), (_buffer_sizes.size0 - 0 - 4) / 4)];
                 packed = _e35;
             }
             uint _e41 = packed;
-            factors.inner[(row_1 * TILE) + ciphertext_1] = as_type<metal::uint4>(int4(as_type<packed_char4>(_e41)));
+            factors.inner[metal::min(unsigned((row_1 * TILE) + ciphertext_1), 511u)] = as_type<metal::uint4>(int4(as_type<packed_char4>(_e41)));
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
@@ -135,30 +131,30 @@ struct keyswitchInput {
         }
         {
             uint _e73 = at_1;
-            uint _e75 = keys[_e73];
+            uint _e75 = keys[metal::min(unsigned(_e73), (_buffer_sizes.size1 - 0 - 4) / 4)];
             uint _e77 = at_1;
-            uint _e81 = keys[_e77 + SMALL_WORDS];
+            uint _e81 = keys[metal::min(unsigned(_e77 + SMALL_WORDS), (_buffer_sizes.size1 - 0 - 4) / 4)];
             uint _e83 = at_1;
-            uint _e87 = keys[_e83 + 1838u];
+            uint _e87 = keys[metal::min(unsigned(_e83 + 1838u), (_buffer_sizes.size1 - 0 - 4) / 4)];
             uint _e89 = at_1;
-            uint _e93 = keys[_e89 + 2757u];
+            uint _e93 = keys[metal::min(unsigned(_e89 + 2757u), (_buffer_sizes.size1 - 0 - 4) / 4)];
             metal::uint4 levels = metal::uint4(_e75, _e81, _e87, _e93);
             uint _e95 = at_1;
             at_1 = _e95 + 3676u;
             uint _e98 = row;
             uint by = _e98 * TILE;
             metal::uint4 _e101 = low;
-            metal::uint4 _e104 = factors.inner[by];
-            metal::uint4 _e110 = factors.inner[by + 1u];
-            metal::uint4 _e116 = factors.inner[by + 2u];
-            metal::uint4 _e122 = factors.inner[by + 3u];
+            metal::uint4 _e104 = factors.inner[metal::min(unsigned(by), 511u)];
+            metal::uint4 _e110 = factors.inner[metal::min(unsigned(by + 1u), 511u)];
+            metal::uint4 _e116 = factors.inner[metal::min(unsigned(by + 2u), 511u)];
+            metal::uint4 _e122 = factors.inner[metal::min(unsigned(by + 3u), 511u)];
             low = _e101 + metal::uint4(naga_dot_uint4(_e104, levels), naga_dot_uint4(_e110, levels), naga_dot_uint4(_e116, levels), naga_dot_uint4(_e122, levels));
             if (tile_1.count > 4u) {
                 metal::uint4 _e129 = high;
-                metal::uint4 _e134 = factors.inner[by + 4u];
-                metal::uint4 _e140 = factors.inner[by + 5u];
-                metal::uint4 _e146 = factors.inner[by + 6u];
-                metal::uint4 _e152 = factors.inner[by + 7u];
+                metal::uint4 _e134 = factors.inner[metal::min(unsigned(by + 4u), 511u)];
+                metal::uint4 _e140 = factors.inner[metal::min(unsigned(by + 5u), 511u)];
+                metal::uint4 _e146 = factors.inner[metal::min(unsigned(by + 6u), 511u)];
+                metal::uint4 _e152 = factors.inner[metal::min(unsigned(by + 7u), 511u)];
                 high = _e129 + metal::uint4(naga_dot_uint4(_e134, levels), naga_dot_uint4(_e140, levels), naga_dot_uint4(_e146, levels), naga_dot_uint4(_e152, levels));
             }
         }

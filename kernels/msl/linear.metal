@@ -49,10 +49,10 @@ struct linearInput {
     if (word >= LWE_WORDS) {
         return;
     }
-    Row row = rows[group.y];
+    Row row = rows[metal::min(unsigned(group.y), (_buffer_sizes.size1 - 0 - 24) / 24)];
     uint at = (row.sum * LWE_WORDS) + word;
     if (row.more != 0u) {
-        ulong _e23 = sums[at];
+        ulong _e23 = sums[metal::min(unsigned(at), (_buffer_sizes.size3 - 0 - 8) / 8)];
         sum = _e23;
     } else {
         if (word == N) {
@@ -77,13 +77,13 @@ struct linearInput {
         }
         {
             uint _e33 = index;
-            Term term = terms[_e33];
+            Term term = terms[metal::min(unsigned(_e33), (_buffer_sizes.size2 - 0 - 16) / 16)];
             ulong _e36 = sum;
-            ulong _e44 = inputs[(term.input * LWE_WORDS) + word];
+            ulong _e44 = inputs[metal::min(unsigned((term.input * LWE_WORDS) + word), (_buffer_sizes.size0 - 0 - 8) / 8)];
             sum = _e36 + (term.weight * _e44);
         }
     }
     ulong _e52 = sum;
-    sums[at] = _e52;
+    sums[metal::min(unsigned(at), (_buffer_sizes.size3 - 0 - 8) / 8)] = _e52;
     return;
 }

@@ -243,7 +243,7 @@ void give(
     threadgroup type_4& shared_pairs
 ) {
     uint _e9 = bank(at_1.first + (at_1.step * j));
-    shared_pairs.inner[_e9] = metal::uint2(of_p0_, of_p1_);
+    shared_pairs.inner[metal::min(unsigned(_e9), 2047u)] = metal::uint2(of_p0_, of_p1_);
     return;
 }
 
@@ -253,7 +253,7 @@ metal::uint2 taken(
     threadgroup type_4& shared_pairs
 ) {
     uint _e7 = bank(at_2.first + (at_2.step * j_1));
-    metal::uint2 _e9 = shared_pairs.inner[_e7];
+    metal::uint2 _e9 = shared_pairs.inner[metal::min(unsigned(_e7), 2047u)];
     return _e9;
 }
 
@@ -292,17 +292,17 @@ Points two_stages(
     device type_5 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 r = roots[base + first];
-    metal::uint2 s = roots[(base + first) + 1u];
+    metal::uint2 r = roots[metal::min(unsigned(base + first), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 s = roots[metal::min(unsigned((base + first) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
     metal::uint4 apart_low = metal::uint4(points.a.xy, points.b.xy);
     metal::uint4 _e34 = mul(p_6, metal::uint4(points.a.zw, points.b.zw), metal::uint4(r.x, r.x, s.x, s.x), metal::uint4(r.y, r.y, s.y, s.y));
     metal::uint4 _e35 = add(p_6, apart_low, _e34);
     metal::uint4 _e36 = sub(p_6, apart_low, _e34);
     uint at_5 = base + (2u * first);
-    metal::uint2 t = roots[at_5];
-    metal::uint2 u = roots[at_5 + 1u];
-    metal::uint2 v = roots[at_5 + 2u];
-    metal::uint2 w = roots[at_5 + 3u];
+    metal::uint2 t = roots[metal::min(unsigned(at_5), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 u = roots[metal::min(unsigned(at_5 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 v = roots[metal::min(unsigned(at_5 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 w = roots[metal::min(unsigned(at_5 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
     metal::uint4 low = metal::uint4(_e35.x, _e36.x, _e35.z, _e36.z);
     metal::uint4 _e78 = mul(p_6, metal::uint4(_e35.y, _e36.y, _e35.w, _e36.w), metal::uint4(t.x, u.x, v.x, w.x), metal::uint4(t.y, u.y, v.y, w.y));
     metal::uint4 _e79 = add(p_6, low, _e78);
@@ -319,17 +319,17 @@ Points two_stages_back(
     constant _mslBufferSizes& _buffer_sizes
 ) {
     uint at_6 = base_1 + (2u * first_1);
-    metal::uint2 t_1 = roots[at_6];
-    metal::uint2 u_1 = roots[at_6 + 1u];
-    metal::uint2 v_1 = roots[at_6 + 2u];
-    metal::uint2 w_1 = roots[at_6 + 3u];
+    metal::uint2 t_1 = roots[metal::min(unsigned(at_6), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 u_1 = roots[metal::min(unsigned(at_6 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 v_1 = roots[metal::min(unsigned(at_6 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 w_1 = roots[metal::min(unsigned(at_6 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
     metal::uint4 even = metal::uint4(points_1.a.xz, points_1.b.xz);
     metal::uint4 odd = metal::uint4(points_1.a.yw, points_1.b.yw);
     metal::uint4 _e35 = add(p_7, even, odd);
     metal::uint4 _e36 = sub(p_7, even, odd);
     metal::uint4 _e47 = mul(p_7, _e36, metal::uint4(t_1.x, u_1.x, v_1.x, w_1.x), metal::uint4(t_1.y, u_1.y, v_1.y, w_1.y));
-    metal::uint2 r_1 = roots[base_1 + first_1];
-    metal::uint2 s_1 = roots[(base_1 + first_1) + 1u];
+    metal::uint2 r_1 = roots[metal::min(unsigned(base_1 + first_1), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 s_1 = roots[metal::min(unsigned((base_1 + first_1) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
     metal::uint4 low_1 = metal::uint4(_e35.x, _e47.x, _e35.z, _e47.z);
     metal::uint4 high = metal::uint4(_e35.y, _e47.y, _e35.w, _e47.w);
     metal::uint4 _e68 = add(p_7, low_1, high);
@@ -346,7 +346,7 @@ Points three_stages(
     device type_5 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 root = roots[base_2 + first_2];
+    metal::uint2 root = roots[metal::min(unsigned(base_2 + first_2), (_buffer_sizes.size1 - 0 - 8) / 8)];
     metal::uint4 _e13 = mul(p_8, points_2.b, metal::uint4(root.x), metal::uint4(root.y));
     metal::uint4 _e15 = add(p_8, points_2.a, _e13);
     metal::uint4 _e17 = sub(p_8, points_2.a, _e13);
@@ -363,7 +363,7 @@ Points three_stages_back(
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e6 = two_stages_back(p_9, points_3, base_3, 2u * first_3, roots, _buffer_sizes);
-    metal::uint2 root_1 = roots[base_3 + first_3];
+    metal::uint2 root_1 = roots[metal::min(unsigned(base_3 + first_3), (_buffer_sizes.size1 - 0 - 8) / 8)];
     metal::uint4 _e13 = sub(p_9, _e6.a, _e6.b);
     metal::uint4 _e18 = mul(p_9, _e13, metal::uint4(root_1.x), metal::uint4(root_1.y));
     metal::uint4 _e21 = add(p_9, _e6.a, _e6.b);
@@ -438,7 +438,7 @@ Points scaled(
     device type_5 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 scale = roots[base_4];
+    metal::uint2 scale = roots[metal::min(unsigned(base_4), (_buffer_sizes.size1 - 0 - 8) / 8)];
     metal::uint4 factor_1 = metal::uint4(scale.x);
     metal::uint4 over_p_1 = metal::uint4(scale.y);
     metal::uint4 _e11 = mul(p_10, points_4.a, factor_1, over_p_1);
@@ -509,7 +509,7 @@ uint digit_of(
 ) {
     uint place = ((thread_8 + (256u * j_3)) - turn) & 4095u;
     uint _e13 = bank(place & 2047u);
-    metal::uint2 halves = shared_pairs.inner[_e13];
+    metal::uint2 halves = shared_pairs.inner[metal::min(unsigned(_e13), 2047u)];
     ulong lent = static_cast<ulong>(halves.x) | (static_cast<ulong>(halves.y) << 32u);
     ulong _e23 = negative_q(lent);
     ulong turned = (place < N) ? lent : _e23;
@@ -561,11 +561,11 @@ Points product(
     constant _mslBufferSizes& _buffer_sizes
 ) {
     uint by_body = by_mask + N;
-    metal::uint4 _e10 = keys[by_mask];
-    metal::uint4 _e14 = keys[by_body];
+    metal::uint4 _e10 = keys[metal::min(unsigned(by_mask), (_buffer_sizes.size2 - 0 - 16) / 16)];
+    metal::uint4 _e14 = keys[metal::min(unsigned(by_body), (_buffer_sizes.size2 - 0 - 16) / 16)];
     metal::uint4 _e15 = dot_reduced(p_11, minus_inverse_2, of_mask.a, _e10, of_body.a, _e14);
-    metal::uint4 _e21 = keys[by_mask + 1u];
-    metal::uint4 _e27 = keys[by_body + 1u];
+    metal::uint4 _e21 = keys[metal::min(unsigned(by_mask + 1u), (_buffer_sizes.size2 - 0 - 16) / 16)];
+    metal::uint4 _e27 = keys[metal::min(unsigned(by_body + 1u), (_buffer_sizes.size2 - 0 - 16) / 16)];
     metal::uint4 _e28 = dot_reduced(p_11, minus_inverse_2, of_mask.b, _e21, of_body.b, _e27);
     return Points {_e15, _e28};
 }
@@ -612,14 +612,14 @@ Ring loaded(
     device type_9 const& rings,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    ulong _e3 = rings[at_3];
-    ulong _e8 = rings[at_3 + 256u];
-    ulong _e13 = rings[at_3 + 512u];
-    ulong _e18 = rings[at_3 + 768u];
-    ulong _e23 = rings[at_3 + 1024u];
-    ulong _e28 = rings[at_3 + 1280u];
-    ulong _e33 = rings[at_3 + 1536u];
-    ulong _e38 = rings[at_3 + 1792u];
+    ulong _e3 = rings[metal::min(unsigned(at_3), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e8 = rings[metal::min(unsigned(at_3 + 256u), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e13 = rings[metal::min(unsigned(at_3 + 512u), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e18 = rings[metal::min(unsigned(at_3 + 768u), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e23 = rings[metal::min(unsigned(at_3 + 1024u), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e28 = rings[metal::min(unsigned(at_3 + 1280u), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e33 = rings[metal::min(unsigned(at_3 + 1536u), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e38 = rings[metal::min(unsigned(at_3 + 1792u), (_buffer_sizes.size5 - 0 - 8) / 8)];
     return Ring {{_e3, _e8, _e13, _e18, _e23, _e28, _e33, _e38}};
 }
 
@@ -629,14 +629,14 @@ void store(
     device type_9& rings,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    rings[at_4] = ring_2.inner[0];
-    rings[at_4 + 256u] = ring_2.inner[1];
-    rings[at_4 + 512u] = ring_2.inner[2];
-    rings[at_4 + 768u] = ring_2.inner[3];
-    rings[at_4 + 1024u] = ring_2.inner[4];
-    rings[at_4 + 1280u] = ring_2.inner[5];
-    rings[at_4 + 1536u] = ring_2.inner[6];
-    rings[at_4 + 1792u] = ring_2.inner[7];
+    rings[metal::min(unsigned(at_4), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[0];
+    rings[metal::min(unsigned(at_4 + 256u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[1];
+    rings[metal::min(unsigned(at_4 + 512u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[2];
+    rings[metal::min(unsigned(at_4 + 768u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[3];
+    rings[metal::min(unsigned(at_4 + 1024u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[4];
+    rings[metal::min(unsigned(at_4 + 1280u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[5];
+    rings[metal::min(unsigned(at_4 + 1536u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[6];
+    rings[metal::min(unsigned(at_4 + 1792u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[7];
     return;
 }
 
@@ -654,10 +654,6 @@ struct rotateInput {
 , constant Slice& slice [[user(fake0)]]
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
-    if (thread_ == 0u) {
-        shared_pairs = {};
-    }
-    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     Ring mask = {};
     Ring body = {};
     uint bit = {};
@@ -668,7 +664,7 @@ struct rotateInput {
     mask = _e12;
     Ring _e16 = loaded(at_7 + N, rings, _buffer_sizes);
     body = _e16;
-    uint _e21 = tasks[ciphertext].slot;
+    uint _e21 = tasks[metal::min(unsigned(ciphertext), (_buffer_sizes.size3 - 0 - 8) / 8)].slot;
     uint key = ((_e21 * SMALL) * 2u) * N;
     uint _e30 = slice.begin;
     bit = _e30;
@@ -690,7 +686,7 @@ struct rotateInput {
         }
         {
             uint _e40 = bit;
-            uint turn_2 = turns[(ciphertext * SMALL_WORDS) + _e40];
+            uint turn_2 = turns[metal::min(unsigned((ciphertext * SMALL_WORDS) + _e40), (_buffer_sizes.size4 - 0 - 4) / 4)];
             Ring _e44 = mask;
             Pair _e45 = digits_of(_e44, thread_, turn_2, shared_pairs);
             Pair _e46 = transform(_e45, thread_, shared_pairs, roots, _buffer_sizes);

@@ -188,13 +188,13 @@ struct startInput {
 ) {
     uint at = (group.x * THREADS) + thread_;
     uint ciphertext = group.y;
-    uint turn = turns[(ciphertext * SMALL_WORDS) + SMALL];
+    uint turn = turns[metal::min(unsigned((ciphertext * SMALL_WORDS) + SMALL), (_buffer_sizes.size2 - 0 - 4) / 4)];
     uint place = (at + turn) & 4095u;
-    uint _e21 = tasks[ciphertext].table;
-    ulong residue_2 = tables[(_e21 * N) + (place & 2047u)];
+    uint _e21 = tasks[metal::min(unsigned(ciphertext), (_buffer_sizes.size1 - 0 - 8) / 8)].table;
+    ulong residue_2 = tables[metal::min(unsigned((_e21 * N) + (place & 2047u)), (_buffer_sizes.size0 - 0 - 8) / 8)];
     uint ring = (ciphertext * 2u) * N;
-    rings[ring + at] = 0uL;
+    rings[metal::min(unsigned(ring + at), (_buffer_sizes.size3 - 0 - 8) / 8)] = 0uL;
     ulong _e42 = negative_q(residue_2);
-    rings[(ring + N) + at] = (place < N) ? residue_2 : _e42;
+    rings[metal::min(unsigned((ring + N) + at), (_buffer_sizes.size3 - 0 - 8) / 8)] = (place < N) ? residue_2 : _e42;
     return;
 }

@@ -39,11 +39,6 @@ struct switch_modulusInput {
 , threadgroup metal::atomic_int& doubled
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
-    if (thread_ == 0u) {
-        metal::atomic_store_explicit(&halves, 0, metal::memory_order_relaxed);
-        metal::atomic_store_explicit(&doubled, 0, metal::memory_order_relaxed);
-    }
-    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     uint at = {};
     uint first = group.x * SMALL_WORDS;
     if (thread_ == 0u) {
@@ -69,10 +64,10 @@ struct switch_modulusInput {
         }
         {
             uint _e16 = at;
-            uint word_1 = smalls[first + _e16];
+            uint word_1 = smalls[metal::min(unsigned(first + _e16), (_buffer_sizes.size0 - 0 - 4) / 4)];
             uint _e20 = switched(word_1);
             uint _e22 = at;
-            turns[first + _e22] = _e20;
+            turns[metal::min(unsigned(first + _e22), (_buffer_sizes.size1 - 0 - 4) / 4)] = _e20;
             int error = as_type<int>((_e20 << 20u) - word_1);
             int _e29 = half_(error);
             uint _e32 = metal::atomic_fetch_add_explicit(&halves, as_type<uint>(_e29), metal::memory_order_relaxed);
@@ -85,9 +80,9 @@ struct switch_modulusInput {
         int _e46 = metal::atomic_load_explicit(&doubled, metal::memory_order_relaxed);
         int _e47 = half_(_e46);
         uint error_1 = _e44 - as_type<uint>(_e47);
-        uint _e58 = smalls[first + SMALL];
+        uint _e58 = smalls[metal::min(unsigned(first + SMALL), (_buffer_sizes.size0 - 0 - 4) / 4)];
         uint _e62 = switched((_e58 + error_1) - 524288u);
-        turns[first + SMALL] = _e62;
+        turns[metal::min(unsigned(first + SMALL), (_buffer_sizes.size1 - 0 - 4) / 4)] = _e62;
         return;
     } else {
         return;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{browser, demo, filters, languages, prerequisites, redis_server, tidy, wasm};
+use crate::{browser, demo, filters, languages, prerequisites, redis_server, tidy, vulkan, wasm};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -27,10 +27,12 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     let languages = languages::build(root)?;
     heading("a Redis server");
     let redis = redis_server::find(root)?;
+    heading("a GPU in software");
+    let vulkan = vulkan::find(root)?;
     heading("tests of the workspace");
-    let mut tests = cargo(root);
+    let mut tests = vulkan.cargo(root);
     tests
-        .args(["test", "--workspace"])
+        .args(["test", "--workspace", "--features", "kernels/wgpu"])
         .env("VEILGATE_POLICIES_DIR", &directory)
         .env("VEILGATE_FILTERS_DIR", &filters)
         .env("VEILGATE_LANGUAGES_DIR", &languages);

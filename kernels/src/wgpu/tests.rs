@@ -13,28 +13,40 @@ use crate::rns::{RnsBackend, RnsCpuKey};
 use crate::testing::{Random, fixture};
 use crate::{Backend, CpuBackend};
 
-fn options() -> Options {
-    Options {
-        which: Which::Named("llvmpipe".to_owned()),
+/// A GPU to test on, by part of its name, in place of the software device.
+const DEVICE: &str = "VEILGATE_WGPU_DEVICE";
+const SOFTWARE: &str = "llvmpipe";
+
+/// None: this machine has nothing to test on, which is an error in CI.
+fn which() -> Option<Which> {
+    if let Ok(name) = std::env::var(DEVICE) {
+        return Some(Which::Named(name));
+    }
+    if cfg!(target_os = "macos") {
+        return Some(Which::Best);
+    }
+    if std::env::var_os("VEILGATE_VULKAN_DIR").is_some() {
+        return Some(Which::Named(SOFTWARE.to_owned()));
+    }
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    assert!(
+        !in_ci,
+        "VEILGATE_VULKAN_DIR is not set: run `cargo xtask test`"
+    );
+    eprintln!(
+        "not tried: VEILGATE_VULKAN_DIR is not set (`cargo xtask vulkan` prints what sets it)"
+    );
+    None
+}
+
+fn open() -> Option<WgpuDevice> {
+    let options = Options {
+        which: which()?,
         allow_software: true,
         key_bytes: Some(3 * KEY_BYTES),
         batch: Some(16),
-    }
-}
-
-/// None: this machine has no software device, which is an error in CI.
-fn open() -> Option<WgpuDevice> {
-    if std::env::var_os("VEILGATE_VULKAN_DIR").is_none() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "VEILGATE_VULKAN_DIR is not set: run `cargo xtask test`"
-        );
-        eprintln!(
-            "not tried: VEILGATE_VULKAN_DIR is not set (`cargo xtask vulkan` prints what goes there)"
-        );
-        return None;
-    }
-    Some(WgpuDevice::open(&options()).unwrap())
+    };
+    Some(WgpuDevice::open(&options).unwrap())
 }
 
 /// Keys of the fixture's two clients in places 0 and 1, and the second's in place 2 as well.
@@ -344,7 +356,7 @@ fn a_device_that_is_lost_or_has_no_key_says_so() {
 
 #[test]
 fn a_software_device_is_found_and_opened_only_for_who_asks() {
-    if open().is_none() {
+    if which() != Some(Which::Named(SOFTWARE.to_owned())) {
         return;
     }
     let found = WgpuDevice::found();
@@ -352,7 +364,7 @@ fn a_software_device_is_found_and_opened_only_for_who_asks() {
     assert!(
         software
             .iter()
-            .any(|found| found.name.contains("llvmpipe") && found.unfit.is_none()),
+            .any(|found| found.name.contains(SOFTWARE) && found.unfit.is_none()),
         "{found:?}"
     );
     for found in &software {

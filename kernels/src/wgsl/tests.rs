@@ -5,6 +5,7 @@ use std::path::Path;
 
 use naga::back::msl;
 use naga::front::wgsl;
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::*;
@@ -22,7 +23,7 @@ const ALL: [Source; 7] = [
 /// Set, the texts are written and not compared.
 const WRITE: &str = "VEILGATE_WRITE_MSL";
 
-/// As wgpu gives it to Metal of macOS 11, but for bindings, which it numbers when a pipeline is made.
+/// As wgpu gives it to Metal of macOS 11: with its checks of bounds, but without bindings, which it numbers when a pipeline is made.
 fn metal(source: Source) -> String {
     let module = wgsl::parse_str(source.text)
         .unwrap_or_else(|error| panic!("{}", error.emit_to_string(source.text)));
@@ -32,6 +33,13 @@ fn metal(source: Source) -> String {
         .unwrap_or_else(|error| panic!("{}", error.emit_to_string(source.text)));
     let options = msl::Options {
         lang_version: (2, 3),
+        bounds_check_policies: BoundsCheckPolicies {
+            index: BoundsCheckPolicy::Restrict,
+            buffer: BoundsCheckPolicy::Restrict,
+            image_load: BoundsCheckPolicy::Restrict,
+            binding_array: BoundsCheckPolicy::Unchecked,
+        },
+        zero_initialize_workgroup_memory: false,
         ..Default::default()
     };
     let (text, _) = msl::write_string(&module, &info, &options, &Default::default()).unwrap();
