@@ -29,6 +29,10 @@ pub const SWITCH_MODULUS: Source = Source {
     name: "switch_modulus",
     text: files!("sizes", "switch_modulus"),
 };
+pub const TRANSFORM_KEY: Source = Source {
+    name: "transform_key",
+    text: files!("sizes", "prime", "ntt", "transform_key"),
+};
 pub const START: Source = Source {
     name: "start",
     text: files!("sizes", "prime", "task", "start"),

@@ -70,10 +70,9 @@ impl WgpuDevice {
         self.fits(tasks.iter().map(|task| task.reads.len()).sum())
     }
 
-    /// As a driver does it that gives up.
     #[cfg(test)]
-    pub(super) fn lose(&self) {
-        self.hold().unwrap().gpu.device.destroy();
+    pub(super) fn with_gpu<R>(&self, with: impl FnOnce(&wgpu::Device) -> R) -> R {
+        with(&self.hold().unwrap().gpu.device)
     }
 }
 

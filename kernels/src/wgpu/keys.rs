@@ -1,6 +1,7 @@
 //! Keys on the device. Several lie in one buffer, a shelf, so that one dispatch reads the keys of many clients.
 
 use fhe::EvaluationKey;
+use fhe::params::{POLYNOMIAL_SIZE as N, SMALL_DIMENSION};
 use wgpu::{BindGroup, Buffer, BufferDescriptor, BufferUsages};
 
 use super::gpu::Gpu;
@@ -9,12 +10,16 @@ use crate::backend::KernelError;
 use crate::device::DeviceError;
 use crate::rns::RnsKey;
 
+/// Of each bit, modulo 2^64.
+const POLYNOMIALS: usize = 4;
+
 pub struct Shelf {
-    bootstrap: Buffer,
     keyswitch: Buffer,
     /// What the two kernels that read keys are bound to.
     pub rotate: BindGroup,
     pub switch: BindGroup,
+    /// And the one that writes them.
+    transform: BindGroup,
 }
 
 impl Shelf {
@@ -33,20 +38,47 @@ impl Shelf {
         let b = &gpu.buffers;
         let rotate = [&bootstrap, &b.roots, &b.tasks, &b.turns, &b.rings];
         let switch = [&b.digits, &keyswitch, &b.tiles, &b.smalls];
+        let transform = [&b.rings, &b.roots, &bootstrap];
         let shelf = Self {
+            transform: gpu.pipelines.transform_key.bind(&gpu.device, &transform),
             rotate: gpu.pipelines.rotate.bind(&gpu.device, &rotate),
             switch: gpu.pipelines.keyswitch.bind(&gpu.device, &switch),
-            bootstrap,
             keyswitch,
         };
         gpu.faults.check()?;
         Ok(shelf)
     }
+
+    /// By way of the rings of a batch, as many polynomials at once as these have room for. Waits.
+    fn transform(
+        &self,
+        gpu: &Gpu,
+        slot: usize,
+        words: &[u64],
+        batch: usize,
+    ) -> Result<(), DeviceError> {
+        let together = 2 * batch;
+        for (index, piece) in words.chunks(together * N).enumerate() {
+            gpu.write(&gpu.buffers.rings, [piece].into_iter())?;
+            let first = slot * SMALL_DIMENSION * POLYNOMIALS + index * together;
+            let mut encoder = gpu.encoder();
+            gpu.pipelines.transform_key.dispatch(
+                &mut Gpu::pass(&mut encoder),
+                &self.transform,
+                &[first as u32],
+                [piece.len() / N, 1, 1],
+            );
+            gpu.submit(encoder);
+            gpu.wait()?;
+        }
+        Ok(())
+    }
 }
 
-/// A key as it lies on the device. Made on the host: once for each key, and it takes as long as the way there.
+/// A key as it goes to the device: expanded by the host, transformed there, which takes a host's core a second.
 pub struct Words {
-    bootstrap: RnsKey,
+    /// Polynomials modulo 2^64.
+    bootstrap: Vec<u64>,
     keyswitch: Vec<u32>,
 }
 
@@ -54,13 +86,12 @@ impl Words {
     pub fn new(key: &EvaluationKey) -> Result<Self, DeviceError> {
         let of_key = |error| DeviceError::Asked(KernelError::Key(error));
         let keyswitch = key.keyswitch().map_err(of_key)?;
-        let standard = key.bootstrap().map_err(of_key)?;
-        let standard = standard.par_decompress_into_lwe_bootstrap_key();
+        let bootstrap = key.bootstrap().map_err(of_key)?;
+        let bootstrap = bootstrap.par_decompress_into_lwe_bootstrap_key();
+        let keyswitch = keyswitch.par_decompress_into_lwe_keyswitch_key();
         Ok(Self {
-            bootstrap: RnsKey::new(standard.as_ref()),
-            keyswitch: keyswitch
-                .par_decompress_into_lwe_keyswitch_key()
-                .into_container(),
+            bootstrap: bootstrap.into_container(),
+            keyswitch: keyswitch.into_container(),
         })
     }
 }
@@ -116,12 +147,8 @@ impl Keys {
             self.shelves[shelf] = Some(Shelf::new(gpu, keys)?);
         }
         let there = self.shelf(shelf)?;
-        let at = |bytes: u64| slot as u64 * bytes;
-        gpu.write_large(
-            &there.bootstrap,
-            at(RnsKey::BYTES as u64),
-            words.bootstrap.words(),
-        )?;
-        gpu.write_large(&there.keyswitch, at(KEYSWITCH_BYTES), &words.keyswitch)
+        there.transform(gpu, slot, &words.bootstrap, self.plan.batch)?;
+        let at = slot as u64 * KEYSWITCH_BYTES;
+        gpu.write_large(&there.keyswitch, at, &words.keyswitch)
     }
 }

@@ -40,30 +40,27 @@ pub fn keyswitch(
     order: &Order,
     encoder: &mut CommandEncoder,
 ) -> Result<(), DeviceError> {
-    let of_runs: Vec<(Run, Vec<[u32; 4]>)> = order
-        .runs()
-        .map(|run| {
-            let tiles = tiles(order, &run);
-            (run, tiles)
-        })
-        .collect();
-    gpu.write(
-        &gpu.buffers.tiles,
-        of_runs.iter().map(|(_, tiles)| &tiles[..]),
-    )?;
-    let mut pass = Gpu::pass(encoder);
     if order.is_empty() {
         return Ok(());
     }
+    let tiles: Vec<(usize, Vec<[u32; 4]>)> = order
+        .runs()
+        .map(|run| (run.shelf, tiles(order, &run)))
+        .collect();
+    gpu.write(
+        &gpu.buffers.tiles,
+        tiles.iter().map(|(_, tiles)| &tiles[..]),
+    )?;
+    let mut pass = Gpu::pass(encoder);
     let words = [N / THREADS, order.len(), 1];
     gpu.pipelines
         .decompose
         .dispatch(&mut pass, &gpu.bound.decompose, &[], words);
     let columns = SMALL_WORDS.div_ceil(KEYSWITCH_COLUMNS);
     let mut first = 0;
-    for (run, tiles) in &of_runs {
+    for (shelf, tiles) in &tiles {
+        let bound = &keys.shelf(*shelf)?.switch;
         let groups = [columns, N / KEYSWITCH_ROWS, tiles.len()];
-        let bound = &keys.shelf(run.shelf)?.switch;
         gpu.pipelines
             .keyswitch
             .dispatch(&mut pass, bound, &[first], groups);

@@ -97,6 +97,8 @@ pub struct Buffers {
     pub tables: wgpu::Buffer,
     pub tasks: wgpu::Buffer,
     pub roots: wgpu::Buffer,
+    /// Of each ciphertext that is turned, mask and body modulo Q. Keys come this way too: it has room for two polynomials for each
+    /// ciphertext.
     pub rings: wgpu::Buffer,
     pub reads: wgpu::Buffer,
     pub results: wgpu::Buffer,
@@ -129,7 +131,7 @@ impl Buffers {
             tables: buffer("tables", n * POLYNOMIAL_BYTES, given),
             tasks: buffer("tasks", n * 8, given),
             roots: buffer("roots", roots_bytes, given),
-            rings: buffer("rings", n * RING_BYTES, Usage::STORAGE),
+            rings: buffer("rings", n * RING_BYTES, given),
             reads: buffer("reads", n * 8, given),
             results: buffer("results", n * LARGE_BYTES, read),
             staging: buffer(

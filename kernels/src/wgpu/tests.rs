@@ -347,11 +347,38 @@ fn a_device_that_is_lost_or_has_no_key_says_so() {
         matches!(without_key, Err(DeviceError::Asked(_))),
         "{without_key:?}"
     );
-    device.lose();
+    device.with_gpu(wgpu::Device::destroy);
     let lost = look_up();
     assert!(matches!(lost, Err(DeviceError::Lost(_))), "{lost:?}");
     let sums = device.linear(&batch, &[], &mut []);
     assert!(matches!(sums, Err(DeviceError::Lost(_))), "{sums:?}");
+}
+
+#[test]
+fn what_the_driver_refuses_is_an_error_once() {
+    let Some(device) = open() else { return };
+    let too_large = wgpu::BufferDescriptor {
+        label: None,
+        size: 1 << 60,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    };
+    device.with_gpu(|gpu| drop(gpu.create_buffer(&too_large)));
+    let batch = LweBatch::zeros(vec![0]);
+    let sums = [LweSum {
+        base: 0,
+        terms: &[(0, 1)],
+        constant: 5,
+        key: 0,
+    }];
+    let mut out = vec![7; LWE_WORDS];
+    let refused = device.linear(&batch, &sums, &mut out);
+    assert!(
+        matches!(refused, Err(DeviceError::Driver(_))),
+        "{refused:?}"
+    );
+    device.linear(&batch, &sums, &mut out).unwrap();
+    assert_eq!((out[0], out[LWE_WORDS - 1]), (0, 5));
 }
 
 #[test]

@@ -10,11 +10,12 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::*;
 
-const ALL: [Source; 7] = [
+const ALL: [Source; 8] = [
     LINEAR,
     DECOMPOSE,
     KEYSWITCH,
     SWITCH_MODULUS,
+    TRANSFORM_KEY,
     START,
     ROTATE,
     EXTRACT,
