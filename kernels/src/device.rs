@@ -49,6 +49,9 @@ pub trait Device: Send + Sync {
     /// The most ciphertexts, and the most results, of one call.
     fn batch(&self) -> usize;
 
+    /// The most results of one ciphertext.
+    fn most_reads(&self) -> usize;
+
     /// Puts a key of the set with bootstraps into a place, whatever was there. The first one in a place allocates it.
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError>;
 

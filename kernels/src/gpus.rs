@@ -238,14 +238,18 @@ impl Gpus {
     pub(crate) fn run<'a, In: Sync, Out: Send>(
         &self,
         keys: &[&EvaluationKey],
-        mut tasks: Vec<Task<'a, In, Out>>,
+        tasks: Vec<Task<'a, In, Out>>,
         call: &Call<'_, 'a, In, Out>,
     ) -> Result<Vec<Task<'a, In, Out>>, KernelError> {
+        let most = self.cards.iter().map(|card| card.device.most_reads()).min();
+        let fits = |task: &Task<'a, In, Out>| Some(task.reads.len()) <= most;
+        let (mut tasks, mut left): (Vec<_>, Vec<_>) = tasks.into_iter().partition(fits);
         loop {
             let cards = self.usable();
             if cards.is_empty() || tasks.is_empty() {
-                self.left.add(tasks.len());
-                return Ok(tasks);
+                left.extend(tasks);
+                self.left.add(left.len());
+                return Ok(left);
             }
             tasks.sort_by_key(|task| task.key);
             let holds = |card: usize, key: u32| {

@@ -21,6 +21,10 @@ pub mod rns;
 pub mod survey;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
+#[cfg(any(test, feature = "wgpu"))]
+mod wgsl;
 
 pub use accelerated::{Accelerated, AcceleratedKey};
 pub use backend::{

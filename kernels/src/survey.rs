@@ -75,6 +75,8 @@ pub fn survey() -> Vec<Found> {
     let all: &[Vec<Found>] = &[
         #[cfg(feature = "cuda")]
         crate::cuda::found(),
+        #[cfg(feature = "wgpu")]
+        crate::wgpu::survey(),
     ];
     all.concat()
 }
@@ -83,10 +85,21 @@ pub fn survey() -> Vec<Found> {
 pub fn open(wanted: Wanted, budget: Budget) -> Result<Opened, OpenError> {
     match wanted {
         Wanted::Cpu => Ok(Opened::default()),
-        Wanted::Best => Ok(cuda(budget)),
+        Wanted::Best => Ok(best(budget)),
         Wanted::Cuda => named("cuda", cfg!(feature = "cuda"), cuda(budget)),
-        Wanted::Wgpu => Err(OpenError::NotBuilt("wgpu")),
+        Wanted::Wgpu => named("wgpu", cfg!(feature = "wgpu"), wgpu(budget, true)),
     }
+}
+
+/// A GPU of NVIDIA is reached by Vulkan, too: not both ways at once.
+fn best(budget: Budget) -> Opened {
+    let mut opened = cuda(budget);
+    if opened.devices.is_empty() {
+        let others = wgpu(budget, false);
+        opened.devices = others.devices;
+        opened.failed.extend(others.failed);
+    }
+    opened
 }
 
 /// What was asked for by name is there, or it is an error.
@@ -119,5 +132,16 @@ fn cuda(budget: Budget) -> Opened {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(_: Budget) -> Opened {
+    Opened::default()
+}
+
+/// `all`: those that may be slower than the CPU, too.
+#[cfg(feature = "wgpu")]
+fn wgpu(budget: Budget, all: bool) -> Opened {
+    crate::wgpu::open_all(budget, all)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(_: Budget, _: bool) -> Opened {
     Opened::default()
 }

@@ -15,6 +15,7 @@ mod redis_server;
 mod soc;
 mod test;
 mod tidy;
+mod vulkan;
 mod wasm;
 
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ usage: cargo xtask COMMAND
                             registers are spilled or kernels/cuda/kernels.fatbin is another; --write writes that
   languages                 build the example policy, and small ones for benchmarks, in every language into target/languages/
   redis                     find or unpack the Redis server that tests run, and print its path
+  vulkan                    find or unpack the software GPU that the wgpu backend is tested on, and print what runs a
+                            command with it: $(cargo xtask vulkan) cargo test -p kernels --features wgpu
   browser [--serve]         build the page that encrypts in the browser, and test it in a headless Chromium;
                             --serve starts it for you to open
   tidy                      check the house rules that a machine can check
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
                 println!("{}", program.display());
             }
         }),
+        Some("vulkan") => vulkan::find(&root).map(|found| println!("{}", found.prefix())),
         Some("browser") => browser::run(&root, &args[1..]),
         Some("tidy") => tidy::run(&root),
         Some("help" | "--help" | "-h") | None => {

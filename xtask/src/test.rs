@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{browser, demo, filters, kernels, languages, prerequisites, redis_server, tidy, wasm};
+use crate::{
+    browser, demo, filters, kernels, languages, prerequisites, redis_server, tidy, vulkan, wasm,
+};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -29,8 +31,10 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     let redis = redis_server::find(root)?;
     heading("CUDA kernels, every architecture");
     let nvrtc = kernels::check(root)?;
+    heading("a GPU in software");
+    let vulkan = vulkan::find(root)?;
     heading("tests of the workspace");
-    let mut tests = cargo(root);
+    let mut tests = vulkan.cargo(root);
     tests
         .args(["test", "--workspace"])
         .env("VEILGATE_POLICIES_DIR", &directory)

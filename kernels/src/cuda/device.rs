@@ -404,6 +404,10 @@ impl<R: Runtime> Device for CudaDevice<R> {
         crate::MAX_CIPHERTEXTS.max(self.capacity)
     }
 
+    fn most_reads(&self) -> usize {
+        self.capacity
+    }
+
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError> {
         let asked = |error| DeviceError::Asked(KernelError::Key(error));
         let standard = key

@@ -102,6 +102,10 @@ impl Device for CpuCard {
         self.batch
     }
 
+    fn most_reads(&self) -> usize {
+        self.batch
+    }
+
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError> {
         let mut script = self.script.lock();
         if place >= script.memory {
