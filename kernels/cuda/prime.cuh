@@ -84,5 +84,11 @@ HD uint64_t joined(uint32_t a, uint32_t b) {
     return a + static_cast<uint64_t>(PRIME_0) * times;
 }
 
+// From a word of the torus: round(word * Q / 2^64), modulo Q.
+HD uint64_t to_q(uint64_t word) {
+    const uint64_t scaled = mul_high(word, Q) + ((word * Q) >> 63);
+    return scaled == Q ? 0 : scaled;
+}
+
 // Back to a word of the torus.
 HD uint64_t from_q(uint64_t residue) { return (residue << 2) + mul_high(residue, BEYOND_FOUR); }

@@ -7,7 +7,6 @@
 #include "fft.cuh"
 #include "lookups.cuh"
 
-// Polynomials of its tables are words of the torus.
 struct RotateFft {
     Lookups lookups;
     uint32_t ciphertexts;
@@ -17,13 +16,15 @@ struct RotateFft {
 };
 
 constexpr uint32_t WARP_THREADS = 32;
-// Ciphertexts of a block.
-constexpr uint32_t FFT_TOGETHER = 4;
-constexpr uint32_t FFT_THREADS = FFT_TOGETHER * 2 * WARP_THREADS;
+// Threads of a ciphertext.
+constexpr uint32_t FFT_THREADS_OF_ONE = 2 * WARP_THREADS;
 // Of a ciphertext: two rings of 32-bit words, and an exchange for each warp.
 constexpr uint32_t FFT_SHARED_OF_ONE = 2 * N * 4 + 2 * FFT_EXCHANGE * sizeof(Complex);
-constexpr uint32_t ROTATE_FFT_SHARED = FFT_TOGETHER * FFT_SHARED_OF_ONE;
-static_assert(ROTATE_FFT_SHARED <= 227 * 1024, "more than a multiprocessor of Hopper has");
+// Ciphertexts of a block: as many as share a multiprocessor, so that few of them are spread over all, and many read a key's rows
+// together.
+constexpr uint32_t FFT_MOST_TOGETHER = 4;
+static_assert(FFT_MOST_TOGETHER * FFT_SHARED_OF_ONE <= 227 * 1024, "more than a multiprocessor of Hopper has");
+static_assert(3 * FFT_SHARED_OF_ONE <= 163 * 1024, "three are what one of Ampere has room for");
 
 HD uint32_t turned32(const uint32_t *ring, uint32_t at, uint32_t turn) {
     const uint32_t from = at - turn;
@@ -44,14 +45,14 @@ HD uint32_t word_of(double turns) {
 #endif
 }
 
-template <class Thread> HD void rotate_fft(Thread &thread, const RotateFft &args) {
+template <uint32_t TOGETHER, class Thread> HD void rotate_fft(Thread &thread, const RotateFft &args) {
     const uint32_t warp = thread.index() / WARP_THREADS;
     const uint32_t lane = thread.index() % WARP_THREADS;
     const uint32_t in_block = warp / 2;
     // 0: the mask, 1: the body.
     const uint32_t own = warp % 2;
     // A block that is not full does the last ciphertext more than once and keeps one result.
-    const uint32_t wanted = thread.block() * FFT_TOGETHER + in_block;
+    const uint32_t wanted = thread.block() * TOGETHER + in_block;
     const uint32_t ciphertext = wanted < args.ciphertexts ? wanted : args.ciphertexts - 1;
     const bool is_kept = wanted < args.ciphertexts;
 

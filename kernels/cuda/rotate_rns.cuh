@@ -4,7 +4,6 @@
 #include "lookups.cuh"
 #include "ntt.cuh"
 
-// Polynomials of its tables are modulo Q.
 struct RotateRns {
     Lookups lookups;
     // Of each key: [bit][digits of][for][prime][point], as RnsKey::words has them.
@@ -59,8 +58,10 @@ template <class Thread> HD void rotate_rns(Thread &thread, const RotateRns &args
     const uint32_t back = (2 * N - turns[SMALL]) & (2 * N - 1);
 ROLLED
     for (uint32_t at = thread.index(); at < N; at += NTT_THREADS) {
+        const uint32_t from = (at - back) & (2 * N - 1);
+        const uint64_t residue = to_q(table[from & (N - 1)]);
         rings[at] = 0;
-        rings[N + at] = turned(table, at, back);
+        rings[N + at] = from < N ? residue : negative_q(residue);
     }
     thread.meet();
 
