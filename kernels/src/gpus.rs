@@ -4,6 +4,7 @@
 //! Tasks of one key go to as few cards as their number allows. A card that fails is left alone for a while, or for good
 //! if it is lost, and its tasks go to the others; what none of them has computed is given back, for the CPU to do.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -96,7 +97,7 @@ impl Card {
                         let of_call = wanted.iter().position(|&key| key == task.key);
                         task.key = of_call.unwrap_or_default() as u32;
                     }
-                    let done = call(self.device.as_ref(), &held, &mut tasks);
+                    let done = caught(|| call(self.device.as_ref(), &held, &mut tasks));
                     if let Err(error) = done {
                         for (task, key) in tasks.iter_mut().zip(of_batch) {
                             task.key = key;
@@ -136,7 +137,7 @@ impl Card {
             if *is_there {
                 continue;
             }
-            match self.device.upload(*place, key) {
+            match caught(|| self.device.upload(*place, key)) {
                 Ok(()) => places.filled(*place, key.id()),
                 Err(DeviceError::OutOfMemory(_)) if places.shrink(*place) => return Ok(None),
                 Err(error) => return Err(error),
@@ -144,6 +145,16 @@ impl Card {
         }
         Ok(Some(found.into_iter().map(|(place, _)| place).collect()))
     }
+}
+
+/// A library that panics, as where a driver lacks a function, is a driver that fails.
+fn caught<T>(work: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|_| {
+        Err(DeviceError::Driver(
+            "a panic, which is on stderr".to_owned(),
+        ))
+    })
 }
 
 type Call<'c, 'a, In, Out> =
@@ -251,7 +262,7 @@ impl Gpus {
         for card in self.usable() {
             let done = {
                 let _one_at_a_time = card.places.lock();
-                card.device.linear(inputs, sums, out)
+                caught(|| card.device.linear(inputs, sums, out))
             };
             match done {
                 Ok(true) => return Ok(true),

@@ -8,7 +8,7 @@ pub mod accelerated;
 pub mod backend;
 pub mod cpu;
 #[cfg(any(test, feature = "cuda"))]
-mod cuda;
+pub mod cuda;
 pub mod device;
 pub mod direct;
 mod engine;

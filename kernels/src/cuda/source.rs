@@ -1,9 +1,6 @@
 //! Device code as the program carries it: compiled for every architecture that is known today, and its source for those that are
 //! not, which a compiler on the spot (NVRTC) takes. `cargo xtask kernels` makes the first from the second.
 
-#[cfg(test)]
-mod tests;
-
 /// Machine code for compute capability 7.5, 8.0, 8.6, 8.7, 8.9, 9.0, 10.0 and 12.0, and PTX of 9.0, which a driver compiles for
 /// what comes after. The driver must know CUDA 13 (580 or newer).
 pub static FATBIN: &[u8] = include_bytes!("../../cuda/kernels.fatbin");
