@@ -19,11 +19,13 @@ mod hide;
 mod key;
 mod keyswitch;
 mod linear;
+mod peak;
 mod rotation;
 mod simd;
 
 pub(crate) use bootstrap::Switched;
 pub use key::CpuKey;
+pub use peak::Peaks;
 
 #[derive(Debug)]
 pub struct CpuBackend {

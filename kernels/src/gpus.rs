@@ -15,9 +15,12 @@ use parking_lot::Mutex;
 use crate::backend::{KernelError, LweBatch, LweSum};
 use crate::device::{Device, DeviceError, Task};
 
+mod counts;
 mod places;
 mod share;
 
+pub use counts::CardCounts;
+use counts::Count;
 use places::Places;
 use share::share;
 
@@ -38,6 +41,8 @@ type OnFailure = Box<dyn Fn(&CardFailed<'_>) + Send + Sync>;
 pub struct Gpus {
     cards: Vec<Card>,
     on_failure: OnFailure,
+    /// Ciphertexts that no card has computed.
+    left: Count,
 }
 
 struct Card {
@@ -46,6 +51,8 @@ struct Card {
     /// One call at a time: a device has one queue.
     places: Mutex<Places>,
     state: Mutex<State>,
+    ciphertexts: Count,
+    uploads: Count,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +63,14 @@ enum State {
 }
 
 impl Card {
-    fn new(device: Box<dyn Device>) -> Self {
+    fn new(device: Box<dyn Device>, name: String) -> Self {
         Self {
-            name: device.name(),
+            name,
             places: Mutex::new(Places::new(device.places())),
             device,
             state: Mutex::new(State::Used),
+            ciphertexts: Count::default(),
+            uploads: Count::default(),
         }
     }
 
@@ -105,6 +114,7 @@ impl Card {
                         tasks.extend(rest);
                         return Err((tasks, error));
                     }
+                    self.ciphertexts.add(len);
                     tasks = rest;
                 }
                 // There is less room than was thought: the call is cut anew.
@@ -138,7 +148,10 @@ impl Card {
                 continue;
             }
             match caught(|| self.device.upload(*place, key)) {
-                Ok(()) => places.filled(*place, key.id()),
+                Ok(()) => {
+                    places.filled(*place, key.id());
+                    self.uploads.add(1);
+                }
                 Err(DeviceError::OutOfMemory(_)) if places.shrink(*place) => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -187,14 +200,33 @@ impl Gpus {
         devices: Vec<Box<dyn Device>>,
         on_failure: impl Fn(&CardFailed<'_>) + Send + Sync + 'static,
     ) -> Arc<Self> {
+        let names = counts::distinct(devices.iter().map(|device| device.name()).collect());
+        let cards = devices.into_iter().zip(names);
         Arc::new(Self {
-            cards: devices.into_iter().map(Card::new).collect(),
+            cards: cards
+                .map(|(device, name)| Card::new(device, name))
+                .collect(),
             on_failure: Box::new(on_failure),
+            left: Count::default(),
         })
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.cards.iter().map(|card| card.name.as_str())
+    }
+
+    /// What each card has done.
+    pub fn counts(&self) -> impl Iterator<Item = CardCounts<'_>> {
+        self.cards.iter().map(|card| CardCounts {
+            card: &card.name,
+            ciphertexts: card.ciphertexts.so_far(),
+            uploads: card.uploads.so_far(),
+        })
+    }
+
+    /// How many ciphertexts no card has computed: the CPU stood in for them.
+    pub fn left(&self) -> u64 {
+        self.left.so_far()
     }
 
     fn usable(&self) -> Vec<&Card> {
@@ -212,6 +244,7 @@ impl Gpus {
         loop {
             let cards = self.usable();
             if cards.is_empty() || tasks.is_empty() {
+                self.left.add(tasks.len());
                 return Ok(tasks);
             }
             tasks.sort_by_key(|task| task.key);

@@ -13,6 +13,7 @@ pub mod device;
 pub mod direct;
 mod engine;
 mod gpus;
+pub mod measure;
 pub mod probe;
 mod ring;
 pub mod rns;
@@ -26,4 +27,4 @@ pub use backend::{
 };
 pub use cpu::CpuBackend;
 pub use engine::{Compiled, Engine, Job, MAX_CIPHERTEXTS};
-pub use gpus::{CardFailed, Gpus};
+pub use gpus::{CardCounts, CardFailed, Gpus};

@@ -112,16 +112,14 @@ fn contains(code: &[u8], name: &str) -> bool {
         .any(|window| window == name.as_bytes())
 }
 
-/// Entry points, by the line that declares each.
+/// Entry points, by their declarations.
 fn kernels(source: &str) -> Vec<&str> {
-    let lines = source.lines().filter(|line| line.contains("__global__"));
-    lines
-        .filter_map(|line| {
-            let before = line.split("_kernel(").next()?;
-            let from = before.rfind([' ', ')'])? + 1;
-            line.get(from..before.len() + "_kernel".len())
-        })
-        .collect()
+    let found = source.match_indices("_kernel(const __grid_constant__");
+    let names = found.filter_map(|(at, _)| {
+        let from = source[..at].rfind([' ', ')', '\n'])? + 1;
+        source.get(from..at + "_kernel".len())
+    });
+    names.collect()
 }
 
 #[test]

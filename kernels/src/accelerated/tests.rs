@@ -17,7 +17,7 @@ fn machine(cards: Vec<CpuCard>) -> (Accelerated, Vec<Arc<Mutex<Script>>>, Arc<At
     let failures = Arc::new(AtomicUsize::new(0));
     let counted = failures.clone();
     let gpus = Gpus::new(devices.collect(), move |failed| {
-        assert_eq!(failed.card, "a card");
+        assert!(failed.card.starts_with("a card"));
         counted.fetch_add(1, Ordering::Relaxed);
     });
     let cpu = CpuBackend::new(Some(1)).unwrap();
@@ -237,4 +237,34 @@ fn wrong_work_is_an_error_and_no_failure_of_a_card() {
     assert!(matches!(got, Err(KernelError::NoBootstrapKey)), "{got:?}");
     assert!(scripts[0].lock().calls.is_empty());
     assert_eq!(failures.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn what_cards_do_and_what_they_leave_is_counted() {
+    let (backend, scripts, _) = machine(vec![CpuCard::new(2, 4)]);
+    let gpus = backend.gpus.clone().unwrap();
+    let (keys, asked) = (keys(&backend), lookups(9));
+    let tables: Vec<&Table> = asked.tables.iter().collect();
+    let look_up = || {
+        let (batch, uses, reads) = (&asked.batch, &asked.uses, &asked.reads);
+        let mut timings = Timings::default();
+        backend
+            .look_up(&keys, batch, &tables, uses, reads, &mut timings)
+            .unwrap();
+    };
+    let counted = || {
+        let one = gpus.counts().next().unwrap();
+        (one.ciphertexts, one.uploads, gpus.left())
+    };
+    // Nothing is read of every third.
+    look_up();
+    assert_eq!(counted(), (6, 2, 0));
+    look_up();
+    assert_eq!(counted(), (12, 2, 0));
+    scripts[0]
+        .lock()
+        .failures
+        .push(DeviceError::Lost("gone".to_owned()));
+    look_up();
+    assert_eq!(counted(), (12, 2, 6));
 }

@@ -110,7 +110,11 @@ impl Device for CpuCard {
         script.uploads.push(key.id());
         let fixture = fixture();
         let index = fixture.evaluation.iter().position(|one| one == key);
-        self.places.lock()[place] = Some(fixture.keys[index.unwrap()].clone());
+        let expanded = match index {
+            Some(index) => fixture.keys[index].clone(),
+            None => Arc::new(fixture.backend.expand(key)?),
+        };
+        self.places.lock()[place] = Some(expanded);
         Ok(())
     }
 
