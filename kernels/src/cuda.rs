@@ -21,4 +21,4 @@ pub mod source;
 mod tests;
 
 #[cfg(feature = "cuda")]
-pub use open::{found, open};
+pub use open::{Rotations, found, open, open_with};

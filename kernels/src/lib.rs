@@ -6,6 +6,7 @@
 
 pub mod accelerated;
 pub mod backend;
+pub mod conformance;
 pub mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 pub mod cuda;

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use fhe::program::*;
-use fhe::{Client, ClientKey, EvaluationKey, OsEntropy, ParamSet, Program, PublicProgram, Request};
+use kernels::conformance::Cases;
 use kernels::rns::RnsBackend;
 use kernels::survey::{self, Budget, OpenError, Opened, Wanted};
-use kernels::{Accelerated, Backend, Compiled, CpuBackend, Engine, Gpus, Job};
+use kernels::{Accelerated, CpuBackend, Gpus};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
 /// The driver, which is one for the whole process: tests take turns.
@@ -91,90 +90,14 @@ fn load() -> Library {
     unsafe { Library::open(Some(&library), RTLD_NOW | RTLD_GLOBAL) }.unwrap()
 }
 
-/// Two rounds: lookups of sums, two reads of one of them, and a lookup of what they give.
-fn program() -> Program {
-    let sum = |terms: &[(u32, i64)], bias| Sum {
-        terms: terms.to_vec(),
-        bias,
-    };
-    let lookup = |table: Vec<i64>, step_bits, sums: usize| Lookup {
-        bits: 4,
-        fraction_bits: 0,
-        precision: Precision::Exact,
-        step_bits,
-        tables: vec![table],
-        uses: vec![0; sums],
-        reads: vec![],
-    };
-    let rounds = vec![
-        Round {
-            sums: vec![sum(&[(0, 1), (1, 2)], 1), sum(&[(1, 1)], 3)],
-            lookup: Some(lookup((0..16).map(|i| i % 3).collect(), 5, 2)),
-        },
-        Round {
-            sums: vec![sum(&[(0, 2), (1, 1)], 0)],
-            lookup: Some(lookup((0..16).map(|i| 100 - i * i).collect(), 10, 1)),
-        },
-    ];
-    let file = ProgramFile {
-        format: FORMAT.into(),
-        name: "small".into(),
-        version: 1,
-        description: String::new(),
-        params: ParamSet::Bootstrap,
-        columns: vec!["a".into(), "b".into()],
-        inputs: (0..2)
-            .map(|column| Input {
-                column,
-                encode: Encode::Above(0.0),
-                missing: None,
-            })
-            .collect(),
-        text: None,
-        input_step_bits: 5,
-        input_bits: 64,
-        rounds,
-        result: ResultSpec {
-            bits: 48,
-            precision: Precision::Rounded,
-            wraps: false,
-            scores: vec![ScoreMeaning {
-                name: "score".into(),
-                results: vec![0],
-                scale: 1.0,
-                offset: 0.0,
-            }],
-            link: Link::Identity,
-            decide: None,
-        },
-        about: Default::default(),
-    };
-    Program::new(file).unwrap()
+/// Programs of two clients.
+fn cases() -> &'static Cases {
+    static CASES: OnceLock<Cases> = OnceLock::new();
+    CASES.get_or_init(|| Cases::random(11, 2).unwrap())
 }
 
-struct Tenants {
-    clients: Vec<Client>,
-    evaluation: Vec<EvaluationKey>,
-}
-
-fn tenants() -> &'static Tenants {
-    static TENANTS: OnceLock<Tenants> = OnceLock::new();
-    TENANTS.get_or_init(|| {
-        let make = || {
-            let key = ClientKey::generate(ParamSet::Bootstrap, &mut OsEntropy).unwrap();
-            let evaluation = key.evaluation_key(&mut OsEntropy).unwrap();
-            (Client::new(key, evaluation.id()), evaluation)
-        };
-        let (clients, evaluation) = [make(), make()].into_iter().unzip();
-        Tenants {
-            clients,
-            evaluation,
-        }
-    })
-}
-
-/// Rows of each tenant in one batch, on these devices; every result decrypts to what it is in the clear. Gives the results' words, and
-/// of each failure whether its device is tried again.
+/// On these devices every result decrypts to what it is in the clear. Gives the results' words, and of each failure whether its
+/// device is tried again.
 fn check(opened: Opened) -> (Vec<Vec<u64>>, Vec<bool>) {
     assert!(opened.failed.is_empty(), "{:?}", opened.failed);
     let failures = Arc::new(Mutex::new(Vec::new()));
@@ -184,58 +107,9 @@ fn check(opened: Opened) -> (Vec<Vec<u64>>, Vec<bool>) {
         seen.lock().unwrap().push(failed.again.is_some());
     });
     let backend = Accelerated::new(CpuBackend::new(None).unwrap(), Some(gpus));
-    let requests = requests();
-    let results = run(backend, requests);
+    let results = cases().run(backend).unwrap();
     let failures = failures.lock().unwrap().clone();
     (results, failures)
-}
-
-type Requests = Vec<(usize, Vec<Vec<i64>>, fhe::client::Pending)>;
-
-fn requests() -> &'static Requests {
-    static REQUESTS: OnceLock<Requests> = OnceLock::new();
-    REQUESTS.get_or_init(|| {
-        let program = PublicProgram::from(&program());
-        let make = |(tenant, rows): (usize, Vec<Vec<i64>>)| {
-            let client = &tenants().clients[tenant];
-            let pending = client.encrypt(&program, &rows, &mut OsEntropy).unwrap();
-            (tenant, rows, pending)
-        };
-        let rows = [(0, vec![vec![1, 0]]), (1, vec![vec![1, 1]])];
-        rows.into_iter().map(make).collect()
-    })
-}
-
-fn run<B: Backend>(backend: B, requests: &Requests) -> Vec<Vec<u64>> {
-    let program = program();
-    let public = PublicProgram::from(&program);
-    let compiled = Arc::new(Compiled::new(program.clone()).unwrap());
-    let engine = Engine::new(backend);
-    let keys: Vec<Arc<B::Key>> = tenants()
-        .evaluation
-        .iter()
-        .map(|key| Arc::new(engine.backend().expand(key).unwrap()))
-        .collect();
-    let jobs: Vec<Job<B::Key>> = requests
-        .iter()
-        .map(|(tenant, _, pending)| {
-            let request = Arc::new(Request::from_bytes(&pending.bytes).unwrap());
-            Job::whole(compiled.clone(), keys[*tenant].clone(), request)
-        })
-        .collect();
-    let (results, _) = engine.run(&jobs, [7; 32]).unwrap();
-    for ((tenant, rows, pending), (words, job)) in requests.iter().zip(results.iter().zip(&jobs)) {
-        let digest = edge_types::Digest::of(&pending.bytes);
-        let reply = fhe::Reply::to(&job.request, digest, &program, words).unwrap();
-        let client = &tenants().clients[*tenant];
-        let scores = client.decrypt(&public, pending, &reply.to_bytes()).unwrap();
-        for (row, scores) in rows.iter().zip(scores) {
-            let clear = public.clear_scores(&program.evaluate_clear(row).unwrap());
-            let off = (clear[0].value - scores[0].value).abs();
-            assert!(off < 0.3, "{clear:?} and {scores:?}");
-        }
-    }
-    results
 }
 
 fn open(wanted: Wanted) -> Opened {
@@ -259,7 +133,7 @@ fn two_cards_compute_for_two_tenants_what_the_reference_does_to_the_bit() {
     let before = [driver.launches(0), driver.launches(1)];
     let (results, failures) = check(open(Wanted::Cuda));
     let reference = RnsBackend::new(CpuBackend::new(None).unwrap());
-    assert_eq!(results, run(reference, requests()));
+    assert_eq!(results, cases().run(reference).unwrap());
     assert!(failures.is_empty(), "{failures:?}");
     assert!(driver.launches(0) > before[0] && driver.launches(1) > before[1]);
     for device in [0, 1] {

@@ -96,8 +96,20 @@ fn method(card: &Card) -> Method {
     }
 }
 
+/// How ciphertexts are rotated, for whoever compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rotations {
+    #[default]
+    Fastest,
+    Exact,
+}
+
 /// All cards that can be used; of others, why not.
 pub fn open(budget: Budget) -> Opened {
+    open_with(budget, Rotations::Fastest)
+}
+
+pub fn open_with(budget: Budget, rotations: Rotations) -> Opened {
     let mut opened = Opened::default();
     let cards = match driver::version() {
         None => return opened,
@@ -114,7 +126,7 @@ pub fn open(budget: Budget) -> Opened {
         if unusable(card).is_some() {
             continue;
         }
-        match caught(|| open_one(ordinal, card, budget)) {
+        match caught(|| open_one(ordinal, card, budget, rotations)) {
             Ok(device) => opened.devices.push(device),
             Err(error) => opened.failed.push(error),
         }
@@ -122,12 +134,20 @@ pub fn open(budget: Budget) -> Opened {
     opened
 }
 
-fn open_one(ordinal: usize, card: &Card, budget: Budget) -> Result<Box<dyn Device>, DeviceError> {
+fn open_one(
+    ordinal: usize,
+    card: &Card,
+    budget: Budget,
+    rotations: Rotations,
+) -> Result<Box<dyn Device>, DeviceError> {
     let context = driver::context(ordinal)?;
     let driver = with_kernels(context, card)?;
     let about = About {
         name: card.name.clone(),
-        method: method(card),
+        method: match rotations {
+            Rotations::Fastest => method(card),
+            Rotations::Exact => Method::Exact,
+        },
         multiprocessors: card.multiprocessors,
     };
     Ok(Box::new(CudaDevice::new(driver, about, budget)?))
