@@ -35,9 +35,8 @@ HD uint32_t turned32(const uint32_t *ring, uint32_t at, uint32_t turn) {
 // The signed digit of 23 bits, rounded to the nearest.
 HD double digit_of(uint32_t word) { return static_cast<double>(static_cast<int32_t>(word + 256u) >> 9); }
 
-// Turns to a word of the torus, rounded; turns are far below 2^31.
-HD uint32_t word_of(double turns) {
-    const double scaled = turns * 4294967296.0;
+// A word of the torus, rounded: what is beyond 32 bits is whole turns, and far below 2^31 of them.
+HD uint32_t word_of(double scaled) {
 #ifdef __CUDA_ARCH__
     return static_cast<uint32_t>(__double2ll_rn(scaled));
 #else
@@ -93,9 +92,13 @@ UNROLL
         thread.meet_warp();
 UNROLL
         for (uint32_t j = 0; j < FFT_OWN; j++) {
-            const uint32_t at = j * WARP_THREADS + lane;
-            exchange[at] = points[j];
-            points[j] = points[j] * of_own[at];
+            exchange[j * WARP_THREADS + lane] = points[j];
+        }
+        // Only then: registers for a key's numbers are free when nothing else is loaded.
+        thread.meet_warp();
+UNROLL
+        for (uint32_t j = 0; j < FFT_OWN; j++) {
+            points[j] = points[j] * of_own[j * WARP_THREADS + lane];
         }
         thread.meet();
 UNROLL

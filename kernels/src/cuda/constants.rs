@@ -36,14 +36,14 @@ impl Factors {
     }
 }
 
-/// Roots of the Fourier transform, real and imaginary part, as its kernels read them: of each five stages the first stage's, and
-/// then those of groups with an even number (the others differ by a quarter of a turn); first those that all lanes share, and then
-/// for each place 32 lanes side by side.
+/// What the Fourier transform's kernels read (fft.cuh), real and imaginary parts. Of each five stages the first stage's root, and then
+/// those of groups with an even number (the others differ by a quarter of a turn); first those that all lanes share, and then for
+/// each place 32 lanes side by side. Then the same of the way back, and what each of its points ends with.
 pub fn roots() -> Vec<[f64; 2]> {
     const LANES: usize = 32;
     let roots = roots_in_order();
     // Of the five stages that begin with this group.
-    let of = |first: usize, place: usize| match place {
+    let there = |first: usize, place: usize| match place {
         0 => roots[first],
         _ => {
             let stage = place.ilog2() + 1;
@@ -51,9 +51,29 @@ pub fn roots() -> Vec<[f64; 2]> {
             roots[(first << stage) + group]
         }
     };
-    let shared = (0..16).map(|place| of(1, place));
-    let of_lanes = (0..16).flat_map(|place| (0..LANES).map(move |lane| of(LANES + lane, place)));
-    shared.chain(of_lanes).collect()
+    // Of five stages on points 32 apart, in the half that is this many of them.
+    let back = |lane: usize, place: usize| match place {
+        0 => turned_back(lane as f64 / LANES as f64),
+        _ => {
+            let half = 2 << place.ilog2();
+            let k = place - half / 2;
+            turned_back((lane + LANES * k) as f64 / (LANES * half) as f64)
+        }
+    };
+    let words = 2f64.powi(32);
+    let ends = (0..POINTS).map(|at| turned_back(at as f64 / N as f64).map(|part| part * words));
+    let of_lanes = || (0..16).flat_map(|place| (0..LANES).map(move |lane| (lane, place)));
+    let mut all: Vec<[f64; 2]> = (0..16).map(|place| there(1, place)).collect();
+    all.extend(of_lanes().map(|(lane, place)| there(LANES + lane, place)));
+    all.extend(of_lanes().map(|(lane, place)| back(lane, place)));
+    all.extend(ends);
+    all
+}
+
+/// By a part of half a turn.
+fn turned_back(part: f64) -> [f64; 2] {
+    let angle = PI * part;
+    [angle.cos(), -angle.sin()]
 }
 
 /// At 2^s + g, the root by which group g of stage s splits.

@@ -92,21 +92,22 @@ fn taken(next: &AtomicUsize) -> Option<(usize, u32)> {
         .map(|architecture| (at, *architecture))
 }
 
-/// The code of an architecture, and its PTX where that is wanted, beside the sources.
+/// The code of an architecture beside the sources: by way of its PTX where that is wanted too.
 fn compile(toolkit: &Toolkit, folder: &Path, architecture: u32) -> Result<String, String> {
+    let mut from = ALL.to_owned();
+    if architecture == PTX {
+        let mut nvcc = nvcc(toolkit, folder);
+        nvcc.arg("-ptx")
+            .arg(format!("-arch=compute_{architecture}"))
+            .args(["-o", &ptx(), &from]);
+        said("nvcc for PTX", &mut nvcc)?;
+        from = ptx();
+    }
     let mut nvcc = nvcc(toolkit, folder);
     nvcc.args(["-cubin", "-Xptxas", "-v,-warn-spills"])
         .arg(format!("-arch=sm_{architecture}"))
-        .args(["-o", &code(architecture), ALL]);
-    let log = said(&format!("nvcc for sm_{architecture}"), &mut nvcc)?;
-    if architecture == PTX {
-        let mut nvcc = self::nvcc(toolkit, folder);
-        nvcc.arg("-ptx")
-            .arg(format!("-arch=compute_{architecture}"))
-            .args(["-o", &ptx(), ALL]);
-        said("nvcc for PTX", &mut nvcc)?;
-    }
-    Ok(log)
+        .args(["-o", &code(architecture), &from]);
+    said(&format!("nvcc for sm_{architecture}"), &mut nvcc)
 }
 
 /// The host's compiler only reads the sources, so that any version does.
