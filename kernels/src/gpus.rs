@@ -4,6 +4,7 @@
 //! Tasks of one key go to as few cards as their number allows. A card that fails is left alone for a while, or for good
 //! if it is lost, and its tasks go to the others; what none of them has computed is given back, for the CPU to do.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -105,7 +106,7 @@ impl Card {
                         let of_call = wanted.iter().position(|&key| key == task.key);
                         task.key = of_call.unwrap_or_default() as u32;
                     }
-                    let done = call(self.device.as_ref(), &held, &mut tasks);
+                    let done = caught(|| call(self.device.as_ref(), &held, &mut tasks));
                     if let Err(error) = done {
                         for (task, key) in tasks.iter_mut().zip(of_batch) {
                             task.key = key;
@@ -146,7 +147,7 @@ impl Card {
             if *is_there {
                 continue;
             }
-            match self.device.upload(*place, key) {
+            match caught(|| self.device.upload(*place, key)) {
                 Ok(()) => {
                     places.filled(*place, key.id());
                     self.uploads.add(1);
@@ -157,6 +158,16 @@ impl Card {
         }
         Ok(Some(found.into_iter().map(|(place, _)| place).collect()))
     }
+}
+
+/// A library that panics, as where a driver lacks a function, is a driver that fails.
+fn caught<T>(work: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|_| {
+        Err(DeviceError::Driver(
+            "a panic, which is on stderr".to_owned(),
+        ))
+    })
 }
 
 type Call<'c, 'a, In, Out> =
@@ -227,14 +238,18 @@ impl Gpus {
     pub(crate) fn run<'a, In: Sync, Out: Send>(
         &self,
         keys: &[&EvaluationKey],
-        mut tasks: Vec<Task<'a, In, Out>>,
+        tasks: Vec<Task<'a, In, Out>>,
         call: &Call<'_, 'a, In, Out>,
     ) -> Result<Vec<Task<'a, In, Out>>, KernelError> {
+        let most = self.cards.iter().map(|card| card.device.most_reads()).min();
+        let fits = |task: &Task<'a, In, Out>| Some(task.reads.len()) <= most;
+        let (mut tasks, mut left): (Vec<_>, Vec<_>) = tasks.into_iter().partition(fits);
         loop {
             let cards = self.usable();
             if cards.is_empty() || tasks.is_empty() {
-                self.left.add(tasks.len());
-                return Ok(tasks);
+                left.extend(tasks);
+                self.left.add(left.len());
+                return Ok(left);
             }
             tasks.sort_by_key(|task| task.key);
             let holds = |card: usize, key: u32| {
@@ -282,15 +297,13 @@ impl Gpus {
         out: &mut [u64],
     ) -> Result<bool, KernelError> {
         for card in self.usable() {
-            if inputs.len().max(sums.len()) > card.device.batch() {
-                continue;
-            }
             let done = {
                 let _one_at_a_time = card.places.lock();
-                card.device.linear(inputs, sums, out)
+                caught(|| card.device.linear(inputs, sums, out))
             };
             match done {
-                Ok(()) => return Ok(true),
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
                 Err(DeviceError::Asked(error)) => return Err(error),
                 Err(error) => self.failed(card, &error),
             }

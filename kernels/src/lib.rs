@@ -6,11 +6,12 @@
 
 pub mod accelerated;
 pub mod backend;
+pub mod conformance;
 pub mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+pub mod cuda;
 pub mod device;
 pub mod direct;
-#[cfg(test)]
-mod emulated;
 mod engine;
 mod gpus;
 pub mod measure;
@@ -20,6 +21,10 @@ pub mod rns;
 pub mod survey;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
+#[cfg(any(test, feature = "wgpu"))]
+mod wgsl;
 
 pub use accelerated::{Accelerated, AcceleratedKey};
 pub use backend::{

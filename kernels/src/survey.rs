@@ -62,11 +62,6 @@ pub enum OpenError {
     Device(#[from] DeviceError),
 }
 
-/// All devices but the CPU.
-pub fn survey() -> Vec<Found> {
-    Vec::new()
-}
-
 /// Devices that are ready to compute.
 #[derive(Default)]
 pub struct Opened {
@@ -75,11 +70,78 @@ pub struct Opened {
     pub failed: Vec<DeviceError>,
 }
 
+/// All devices but the CPU.
+pub fn survey() -> Vec<Found> {
+    let all: &[Vec<Found>] = &[
+        #[cfg(feature = "cuda")]
+        crate::cuda::found(),
+        #[cfg(feature = "wgpu")]
+        crate::wgpu::survey(),
+    ];
+    all.concat()
+}
+
 /// The devices asked for; that there are none is no error if the best was asked for.
-pub fn open(wanted: Wanted, _budget: Budget) -> Result<Opened, OpenError> {
+pub fn open(wanted: Wanted, budget: Budget) -> Result<Opened, OpenError> {
     match wanted {
-        Wanted::Best | Wanted::Cpu => Ok(Opened::default()),
-        Wanted::Cuda => Err(OpenError::NotBuilt("cuda")),
-        Wanted::Wgpu => Err(OpenError::NotBuilt("wgpu")),
+        Wanted::Cpu => Ok(Opened::default()),
+        Wanted::Best => Ok(best(budget)),
+        Wanted::Cuda => named("cuda", cfg!(feature = "cuda"), cuda(budget)),
+        Wanted::Wgpu => named("wgpu", cfg!(feature = "wgpu"), wgpu(budget, true)),
     }
+}
+
+/// A GPU of NVIDIA is reached by Vulkan, too: not both ways at once.
+fn best(budget: Budget) -> Opened {
+    let mut opened = cuda(budget);
+    if opened.devices.is_empty() {
+        let others = wgpu(budget, false);
+        opened.devices = others.devices;
+        opened.failed.extend(others.failed);
+    }
+    opened
+}
+
+/// What was asked for by name is there, or it is an error.
+fn named(backend: &'static str, is_built: bool, opened: Opened) -> Result<Opened, OpenError> {
+    if !is_built {
+        return Err(OpenError::NotBuilt(backend));
+    }
+    if !opened.devices.is_empty() {
+        return Ok(opened);
+    }
+    match opened.failed.into_iter().next() {
+        Some(error) => Err(error.into()),
+        None => {
+            let reasons = survey()
+                .into_iter()
+                .filter(|found| found.backend == backend);
+            let reasons: Vec<String> = reasons.filter_map(|found| found.unusable).collect();
+            Err(OpenError::None {
+                backend,
+                why: reasons.join("; "),
+            })
+        }
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(budget: Budget) -> Opened {
+    crate::cuda::open(budget)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: Budget) -> Opened {
+    Opened::default()
+}
+
+/// `all`: those that may be slower than the CPU, too.
+#[cfg(feature = "wgpu")]
+fn wgpu(budget: Budget, all: bool) -> Opened {
+    crate::wgpu::open_all(budget, all)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(_: Budget, _: bool) -> Opened {
+    Opened::default()
 }

@@ -17,6 +17,8 @@ const ONE_DOOR: &[(&str, &[&str])] = &[
     ("quinn", &["crates/transport/"]),
     ("h3", &["crates/transport/"]),
     ("rustls", &["crates/transport/"]),
+    ("wgpu", &["kernels/src/wgpu"]),
+    ("naga", &["kernels/src/wgsl"]),
     ("tfhe", &["crates/fhe/", "kernels/", "benches/"]),
 ];
 

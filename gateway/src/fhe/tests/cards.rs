@@ -30,11 +30,14 @@ impl Device for Broken {
     fn batch(&self) -> usize {
         64
     }
+    fn most_reads(&self) -> usize {
+        64
+    }
     fn upload(&self, _: usize, _: &EvaluationKey) -> Result<(), DeviceError> {
         Ok(())
     }
-    fn linear(&self, _: &LweBatch, _: &[LweSum<'_>], _: &mut [u64]) -> Result<(), DeviceError> {
-        self.call()
+    fn linear(&self, _: &LweBatch, _: &[LweSum<'_>], _: &mut [u64]) -> Result<bool, DeviceError> {
+        self.call().map(|()| true)
     }
     fn keyswitch(&self, _: &[usize], _: &mut [Task<'_, u64, u32>]) -> Result<(), DeviceError> {
         self.call()

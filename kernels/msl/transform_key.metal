@@ -1,0 +1,531 @@
+// language: metal2.3
+#include <metal_stdlib>
+#include <simd/simd.h>
+
+using metal::uint;
+
+struct _mslBufferSizes {
+    uint size1;
+    uint size2;
+    uint size3;
+};
+
+struct Points {
+    metal::uint4 a;
+    metal::uint4 b;
+};
+struct Pair {
+    Points of_p0_;
+    Points of_p1_;
+};
+struct type_4 {
+    metal::uint2 inner[2048];
+};
+struct Places {
+    uint first;
+    uint step;
+};
+typedef metal::uint2 type_5[1];
+typedef ulong type_6[1];
+typedef metal::uint4 type_7[1];
+struct Target {
+    uint first;
+};
+constant uint N = 2048u;
+constant uint LWE_WORDS = 2049u;
+constant uint SMALL = 918u;
+constant uint SMALL_WORDS = 919u;
+constant uint THREADS = 256u;
+constant uint P0_ = 2147389441u;
+constant uint P1_ = 2147377153u;
+constant uint MINUS_INVERSE_0_ = 1862176767u;
+constant uint MINUS_INVERSE_1_ = 3690881023u;
+constant uint INVERSE_P0_ = 2147202399u;
+constant uint INVERSE_P0_OVER_P1_ = 4294617770u;
+constant ulong Q = 4611255024196841473uL;
+constant ulong TO_61_BITS = 9224234105882233266uL;
+constant ulong BEYOND_FOUR = 6896552219659672uL;
+constant uint FORWARD_0_ = 0u;
+constant uint BACKWARD_0_ = 2048u;
+constant uint FORWARD_1_ = 4096u;
+constant uint BACKWARD_1_ = 6144u;
+
+metal::uint4 add(
+    uint p,
+    metal::uint4 a,
+    metal::uint4 b
+) {
+    metal::uint4 sum = a + b;
+    return metal::min(sum, sum - metal::uint4(p));
+}
+
+metal::uint4 sub(
+    uint p_1,
+    metal::uint4 a_1,
+    metal::uint4 b_1
+) {
+    metal::uint4 difference = a_1 - b_1;
+    return metal::min(difference, difference + metal::uint4(p_1));
+}
+
+uint high_half(
+    uint a_2,
+    uint b_2
+) {
+    return static_cast<uint>((static_cast<ulong>(a_2) * static_cast<ulong>(b_2)) >> 32u);
+}
+
+metal::uint4 mul(
+    uint p_2,
+    metal::uint4 a_3,
+    metal::uint4 factor,
+    metal::uint4 over_p
+) {
+    uint _e6 = high_half(a_3.x, over_p.x);
+    uint _e9 = high_half(a_3.y, over_p.y);
+    uint _e12 = high_half(a_3.z, over_p.z);
+    uint _e15 = high_half(a_3.w, over_p.w);
+    metal::uint4 quotient = metal::uint4(_e6, _e9, _e12, _e15);
+    metal::uint4 rest = (a_3 * factor) - (quotient * p_2);
+    return metal::min(rest, rest - metal::uint4(p_2));
+}
+
+uint dot_halved(
+    uint p_3,
+    uint minus_inverse,
+    uint a_4,
+    uint by,
+    uint c,
+    uint along
+) {
+    ulong sum_1 = (static_cast<ulong>(a_4) * static_cast<ulong>(by)) + (static_cast<ulong>(c) * static_cast<ulong>(along));
+    uint times_1 = static_cast<uint>(sum_1) * minus_inverse;
+    return static_cast<uint>((sum_1 + (static_cast<ulong>(times_1) * static_cast<ulong>(p_3))) >> 32u);
+}
+
+metal::uint4 dot_reduced(
+    uint p_4,
+    uint minus_inverse_1,
+    metal::uint4 a_5,
+    metal::uint4 by_1,
+    metal::uint4 c_1,
+    metal::uint4 along_1
+) {
+    uint _e10 = dot_halved(p_4, minus_inverse_1, a_5.x, by_1.x, c_1.x, along_1.x);
+    uint _e15 = dot_halved(p_4, minus_inverse_1, a_5.y, by_1.y, c_1.y, along_1.y);
+    uint _e20 = dot_halved(p_4, minus_inverse_1, a_5.z, by_1.z, c_1.z, along_1.z);
+    uint _e25 = dot_halved(p_4, minus_inverse_1, a_5.w, by_1.w, c_1.w, along_1.w);
+    metal::uint4 rest_1 = metal::uint4(_e10, _e15, _e20, _e25);
+    return metal::min(rest_1, rest_1 - metal::uint4(p_4));
+}
+
+metal::uint4 of_signed(
+    uint p_5,
+    metal::uint4 value
+) {
+    return metal::min(value, value + metal::uint4(p_5));
+}
+
+ulong add_q(
+    ulong a_6,
+    ulong b_3
+) {
+    ulong sum_2 = a_6 + b_3;
+    return (sum_2 >= Q) ? (sum_2 - Q) : sum_2;
+}
+
+ulong sub_q(
+    ulong a_7,
+    ulong b_4
+) {
+    return (a_7 < b_4) ? (a_7 + (Q - b_4)) : (a_7 - b_4);
+}
+
+ulong negative_q(
+    ulong a_8
+) {
+    return (a_8 == 0uL) ? 0uL : (Q - a_8);
+}
+
+ulong mul_high(
+    ulong a_9,
+    ulong b_5
+) {
+    ulong a_low = a_9 & 4294967295uL;
+    ulong a_high = a_9 >> 32u;
+    ulong b_low = b_5 & 4294967295uL;
+    ulong b_high = b_5 >> 32u;
+    ulong middle = (a_high * b_low) + ((a_low * b_low) >> 32u);
+    ulong other = (a_low * b_high) + (middle & 4294967295uL);
+    return ((a_high * b_high) + (middle >> 32u)) + (other >> 32u);
+}
+
+uint digit(
+    ulong residue
+) {
+    ulong _e2 = mul_high(residue, TO_61_BITS);
+    uint places = static_cast<uint>((_e2 + (1uL << 37u)) >> 38u);
+    return ((places + 4194304u) & 8388607u) - 4194304u;
+}
+
+metal::uint4 garner(
+    metal::uint4 a_10,
+    metal::uint4 b_6
+) {
+    metal::uint4 a_mod_p1_ = metal::min(a_10, a_10 - metal::uint4(2147377153u));
+    metal::uint4 _e8 = sub(P1_, b_6, a_mod_p1_);
+    metal::uint4 _e13 = mul(P1_, _e8, metal::uint4(2147202399u), metal::uint4(4294617770u));
+    return _e13;
+}
+
+ulong joined(
+    uint a_11,
+    uint times
+) {
+    return static_cast<ulong>(a_11) + (static_cast<ulong>(times) * 2147389441uL);
+}
+
+ulong from_q(
+    ulong residue_1
+) {
+    ulong _e4 = mul_high(residue_1, BEYOND_FOUR);
+    return (residue_1 << 2u) + _e4;
+}
+
+uint bank(
+    uint at
+) {
+    return at ^ ((at >> 3u) & 15u);
+}
+
+Places first_places(
+    uint thread_1
+) {
+    return Places {thread_1, 256u};
+}
+
+Places second_places(
+    uint thread_2
+) {
+    return Places {(256u * (thread_2 >> 5u)) + (thread_2 & 31u), 32u};
+}
+
+Places third_places(
+    uint thread_3
+) {
+    return Places {(32u * (thread_3 >> 2u)) + (thread_3 & 3u), 4u};
+}
+
+Places last_places(
+    uint thread_4
+) {
+    return Places {8u * thread_4, 1u};
+}
+
+void give(
+    Places at_1,
+    uint j,
+    uint of_p0_,
+    uint of_p1_,
+    threadgroup type_4& shared_pairs
+) {
+    uint _e9 = bank(at_1.first + (at_1.step * j));
+    shared_pairs.inner[metal::min(unsigned(_e9), 2047u)] = metal::uint2(of_p0_, of_p1_);
+    return;
+}
+
+metal::uint2 taken(
+    Places at_2,
+    uint j_1,
+    threadgroup type_4& shared_pairs
+) {
+    uint _e7 = bank(at_2.first + (at_2.step * j_1));
+    metal::uint2 _e9 = shared_pairs.inner[metal::min(unsigned(_e7), 2047u)];
+    return _e9;
+}
+
+Pair exchange(
+    Pair pair,
+    Places here,
+    Places there,
+    threadgroup type_4& shared_pairs
+) {
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    give(here, 0u, pair.of_p0_.a.x, pair.of_p1_.a.x, shared_pairs);
+    give(here, 1u, pair.of_p0_.a.y, pair.of_p1_.a.y, shared_pairs);
+    give(here, 2u, pair.of_p0_.a.z, pair.of_p1_.a.z, shared_pairs);
+    give(here, 3u, pair.of_p0_.a.w, pair.of_p1_.a.w, shared_pairs);
+    give(here, 4u, pair.of_p0_.b.x, pair.of_p1_.b.x, shared_pairs);
+    give(here, 5u, pair.of_p0_.b.y, pair.of_p1_.b.y, shared_pairs);
+    give(here, 6u, pair.of_p0_.b.z, pair.of_p1_.b.z, shared_pairs);
+    give(here, 7u, pair.of_p0_.b.w, pair.of_p1_.b.w, shared_pairs);
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    metal::uint2 _e60 = taken(there, 0u, shared_pairs);
+    metal::uint2 _e62 = taken(there, 1u, shared_pairs);
+    metal::uint2 _e64 = taken(there, 2u, shared_pairs);
+    metal::uint2 _e66 = taken(there, 3u, shared_pairs);
+    metal::uint2 _e68 = taken(there, 4u, shared_pairs);
+    metal::uint2 _e70 = taken(there, 5u, shared_pairs);
+    metal::uint2 _e72 = taken(there, 6u, shared_pairs);
+    metal::uint2 _e74 = taken(there, 7u, shared_pairs);
+    return Pair {Points {metal::uint4(_e60.x, _e62.x, _e64.x, _e66.x), metal::uint4(_e68.x, _e70.x, _e72.x, _e74.x)}, Points {metal::uint4(_e60.y, _e62.y, _e64.y, _e66.y), metal::uint4(_e68.y, _e70.y, _e72.y, _e74.y)}};
+}
+
+Points two_stages(
+    uint p_6,
+    Points points,
+    uint base,
+    uint first,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    metal::uint2 r = roots[metal::min(unsigned(base + first), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 s = roots[metal::min(unsigned((base + first) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint4 apart_low = metal::uint4(points.a.xy, points.b.xy);
+    metal::uint4 _e34 = mul(p_6, metal::uint4(points.a.zw, points.b.zw), metal::uint4(r.x, r.x, s.x, s.x), metal::uint4(r.y, r.y, s.y, s.y));
+    metal::uint4 _e35 = add(p_6, apart_low, _e34);
+    metal::uint4 _e36 = sub(p_6, apart_low, _e34);
+    uint at_3 = base + (2u * first);
+    metal::uint2 t = roots[metal::min(unsigned(at_3), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 u = roots[metal::min(unsigned(at_3 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 v = roots[metal::min(unsigned(at_3 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 w = roots[metal::min(unsigned(at_3 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint4 low = metal::uint4(_e35.x, _e36.x, _e35.z, _e36.z);
+    metal::uint4 _e78 = mul(p_6, metal::uint4(_e35.y, _e36.y, _e35.w, _e36.w), metal::uint4(t.x, u.x, v.x, w.x), metal::uint4(t.y, u.y, v.y, w.y));
+    metal::uint4 _e79 = add(p_6, low, _e78);
+    metal::uint4 _e80 = sub(p_6, low, _e78);
+    return Points {metal::uint4(_e79.x, _e80.x, _e79.y, _e80.y), metal::uint4(_e79.z, _e80.z, _e79.w, _e80.w)};
+}
+
+Points two_stages_back(
+    uint p_7,
+    Points points_1,
+    uint base_1,
+    uint first_1,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint at_4 = base_1 + (2u * first_1);
+    metal::uint2 t_1 = roots[metal::min(unsigned(at_4), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 u_1 = roots[metal::min(unsigned(at_4 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 v_1 = roots[metal::min(unsigned(at_4 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 w_1 = roots[metal::min(unsigned(at_4 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint4 even = metal::uint4(points_1.a.xz, points_1.b.xz);
+    metal::uint4 odd = metal::uint4(points_1.a.yw, points_1.b.yw);
+    metal::uint4 _e35 = add(p_7, even, odd);
+    metal::uint4 _e36 = sub(p_7, even, odd);
+    metal::uint4 _e47 = mul(p_7, _e36, metal::uint4(t_1.x, u_1.x, v_1.x, w_1.x), metal::uint4(t_1.y, u_1.y, v_1.y, w_1.y));
+    metal::uint2 r_1 = roots[metal::min(unsigned(base_1 + first_1), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 s_1 = roots[metal::min(unsigned((base_1 + first_1) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint4 low_1 = metal::uint4(_e35.x, _e47.x, _e35.z, _e47.z);
+    metal::uint4 high = metal::uint4(_e35.y, _e47.y, _e35.w, _e47.w);
+    metal::uint4 _e68 = add(p_7, low_1, high);
+    metal::uint4 _e69 = sub(p_7, low_1, high);
+    metal::uint4 _e80 = mul(p_7, _e69, metal::uint4(r_1.x, r_1.x, s_1.x, s_1.x), metal::uint4(r_1.y, r_1.y, s_1.y, s_1.y));
+    return Points {metal::uint4(_e68.xy, _e80.xy), metal::uint4(_e68.zw, _e80.zw)};
+}
+
+Points three_stages(
+    uint p_8,
+    Points points_2,
+    uint base_2,
+    uint first_2,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    metal::uint2 root = roots[metal::min(unsigned(base_2 + first_2), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint4 _e13 = mul(p_8, points_2.b, metal::uint4(root.x), metal::uint4(root.y));
+    metal::uint4 _e15 = add(p_8, points_2.a, _e13);
+    metal::uint4 _e17 = sub(p_8, points_2.a, _e13);
+    Points _e21 = two_stages(p_8, Points {_e15, _e17}, base_2, 2u * first_2, roots, _buffer_sizes);
+    return _e21;
+}
+
+Points three_stages_back(
+    uint p_9,
+    Points points_3,
+    uint base_3,
+    uint first_3,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    Points _e6 = two_stages_back(p_9, points_3, base_3, 2u * first_3, roots, _buffer_sizes);
+    metal::uint2 root_1 = roots[metal::min(unsigned(base_3 + first_3), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint4 _e13 = sub(p_9, _e6.a, _e6.b);
+    metal::uint4 _e18 = mul(p_9, _e13, metal::uint4(root_1.x), metal::uint4(root_1.y));
+    metal::uint4 _e21 = add(p_9, _e6.a, _e6.b);
+    return Points {_e21, _e18};
+}
+
+Pair three_of_both(
+    Pair pair_1,
+    uint first_4,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    Points _e5 = three_stages(P0_, pair_1.of_p0_, FORWARD_0_, first_4, roots, _buffer_sizes);
+    Points _e9 = three_stages(P1_, pair_1.of_p1_, FORWARD_1_, first_4, roots, _buffer_sizes);
+    return Pair {_e5, _e9};
+}
+
+Pair three_of_both_back(
+    Pair pair_2,
+    uint first_5,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    Points _e5 = three_stages_back(P0_, pair_2.of_p0_, BACKWARD_0_, first_5, roots, _buffer_sizes);
+    Points _e9 = three_stages_back(P1_, pair_2.of_p1_, BACKWARD_1_, first_5, roots, _buffer_sizes);
+    return Pair {_e5, _e9};
+}
+
+Pair transform(
+    Pair given,
+    uint thread_5,
+    threadgroup type_4& shared_pairs,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    Pair pair_3 = {};
+    Pair _e3 = three_of_both(given, 1u, roots, _buffer_sizes);
+    pair_3 = _e3;
+    Pair _e5 = pair_3;
+    Places _e6 = first_places(thread_5);
+    Places _e7 = second_places(thread_5);
+    Pair _e8 = exchange(_e5, _e6, _e7, shared_pairs);
+    pair_3 = _e8;
+    Pair _e9 = pair_3;
+    Pair _e14 = three_of_both(_e9, 8u + (thread_5 >> 5u), roots, _buffer_sizes);
+    pair_3 = _e14;
+    Pair _e15 = pair_3;
+    Places _e16 = second_places(thread_5);
+    Places _e17 = third_places(thread_5);
+    Pair _e18 = exchange(_e15, _e16, _e17, shared_pairs);
+    pair_3 = _e18;
+    Pair _e19 = pair_3;
+    Pair _e24 = three_of_both(_e19, 64u + (thread_5 >> 2u), roots, _buffer_sizes);
+    pair_3 = _e24;
+    Pair _e25 = pair_3;
+    Places _e26 = third_places(thread_5);
+    Places _e27 = last_places(thread_5);
+    Pair _e28 = exchange(_e25, _e26, _e27, shared_pairs);
+    pair_3 = _e28;
+    uint first_6 = 512u + (2u * thread_5);
+    Points _e35 = pair_3.of_p0_;
+    Points _e37 = two_stages(P0_, _e35, FORWARD_0_, first_6, roots, _buffer_sizes);
+    Points _e40 = pair_3.of_p1_;
+    Points _e42 = two_stages(P1_, _e40, FORWARD_1_, first_6, roots, _buffer_sizes);
+    return Pair {_e37, _e42};
+}
+
+Points scaled(
+    uint p_10,
+    Points points_4,
+    uint base_4,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    metal::uint2 scale = roots[metal::min(unsigned(base_4), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint4 factor_1 = metal::uint4(scale.x);
+    metal::uint4 over_p_1 = metal::uint4(scale.y);
+    metal::uint4 _e11 = mul(p_10, points_4.a, factor_1, over_p_1);
+    metal::uint4 _e13 = mul(p_10, points_4.b, factor_1, over_p_1);
+    return Points {_e11, _e13};
+}
+
+Pair transform_back(
+    Pair given_1,
+    uint thread_6,
+    threadgroup type_4& shared_pairs,
+    device type_5 const& roots,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    Pair pair_4 = {};
+    uint first_7 = 512u + (2u * thread_6);
+    Points _e9 = two_stages_back(P0_, given_1.of_p0_, BACKWARD_0_, first_7, roots, _buffer_sizes);
+    Points _e13 = two_stages_back(P1_, given_1.of_p1_, BACKWARD_1_, first_7, roots, _buffer_sizes);
+    pair_4 = Pair {_e9, _e13};
+    Pair _e16 = pair_4;
+    Places _e17 = last_places(thread_6);
+    Places _e18 = third_places(thread_6);
+    Pair _e19 = exchange(_e16, _e17, _e18, shared_pairs);
+    pair_4 = _e19;
+    Pair _e20 = pair_4;
+    Pair _e25 = three_of_both_back(_e20, 64u + (thread_6 >> 2u), roots, _buffer_sizes);
+    pair_4 = _e25;
+    Pair _e26 = pair_4;
+    Places _e27 = third_places(thread_6);
+    Places _e28 = second_places(thread_6);
+    Pair _e29 = exchange(_e26, _e27, _e28, shared_pairs);
+    pair_4 = _e29;
+    Pair _e30 = pair_4;
+    Pair _e35 = three_of_both_back(_e30, 8u + (thread_6 >> 5u), roots, _buffer_sizes);
+    pair_4 = _e35;
+    Pair _e36 = pair_4;
+    Places _e37 = second_places(thread_6);
+    Places _e38 = first_places(thread_6);
+    Pair _e39 = exchange(_e36, _e37, _e38, shared_pairs);
+    pair_4 = _e39;
+    Pair _e40 = pair_4;
+    Pair _e42 = three_of_both_back(_e40, 1u, roots, _buffer_sizes);
+    pair_4 = _e42;
+    Points _e45 = pair_4.of_p0_;
+    Points _e47 = scaled(P0_, _e45, BACKWARD_0_, roots, _buffer_sizes);
+    Points _e50 = pair_4.of_p1_;
+    Points _e52 = scaled(P1_, _e50, BACKWARD_1_, roots, _buffer_sizes);
+    return Pair {_e47, _e52};
+}
+
+ulong to_q(
+    ulong word
+) {
+    ulong _e2 = mul_high(word, Q);
+    ulong scaled_1 = _e2 + ((word * Q) >> 63u);
+    return (scaled_1 == Q) ? 0uL : scaled_1;
+}
+
+ulong naga_mod(ulong lhs, ulong rhs) {
+    return lhs % metal::select(rhs, 1u, rhs == 0u);
+}
+
+metal::uint2 residues(
+    uint polynomial,
+    uint thread_7,
+    uint j_2,
+    device type_6 const& polynomials,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    ulong _e11 = polynomials[metal::min(unsigned(((polynomial * N) + thread_7) + (256u * j_2)), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    ulong _e12 = to_q(_e11);
+    return metal::uint2(static_cast<uint>(naga_mod(_e12, 2147389441uL)), static_cast<uint>(naga_mod(_e12, 2147377153uL)));
+}
+
+struct transform_keyInput {
+};
+[[max_total_threads_per_threadgroup(256)]] kernel void transform_key(
+  metal::uint3 group [[threadgroup_position_in_grid]]
+, uint thread_ [[thread_index_in_threadgroup]]
+, threadgroup type_4& shared_pairs
+, device type_5 const& roots [[user(fake0)]]
+, device type_6 const& polynomials [[user(fake0)]]
+, device type_7& keys [[user(fake0)]]
+, constant Target& target_place [[user(fake0)]]
+, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+) {
+    metal::uint2 _e4 = residues(group.x, thread_, 0u, polynomials, _buffer_sizes);
+    metal::uint2 _e7 = residues(group.x, thread_, 1u, polynomials, _buffer_sizes);
+    metal::uint2 _e10 = residues(group.x, thread_, 2u, polynomials, _buffer_sizes);
+    metal::uint2 _e13 = residues(group.x, thread_, 3u, polynomials, _buffer_sizes);
+    metal::uint2 _e16 = residues(group.x, thread_, 4u, polynomials, _buffer_sizes);
+    metal::uint2 _e19 = residues(group.x, thread_, 5u, polynomials, _buffer_sizes);
+    metal::uint2 _e22 = residues(group.x, thread_, 6u, polynomials, _buffer_sizes);
+    metal::uint2 _e25 = residues(group.x, thread_, 7u, polynomials, _buffer_sizes);
+    Pair _e49 = transform(Pair {Points {metal::uint4(_e4.x, _e7.x, _e10.x, _e13.x), metal::uint4(_e16.x, _e19.x, _e22.x, _e25.x)}, Points {metal::uint4(_e4.y, _e7.y, _e10.y, _e13.y), metal::uint4(_e16.y, _e19.y, _e22.y, _e25.y)}}, thread_, shared_pairs, roots, _buffer_sizes);
+    uint _e52 = target_place.first;
+    uint at_5 = ((_e52 + group.x) * 1024u) + (2u * thread_);
+    keys[metal::min(unsigned(at_5), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p0_.a;
+    keys[metal::min(unsigned(at_5 + 1u), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p0_.b;
+    keys[metal::min(unsigned(at_5 + 512u), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p1_.a;
+    keys[metal::min(unsigned((at_5 + 512u) + 1u), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p1_.b;
+    return;
+}
