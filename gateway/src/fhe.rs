@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kernels::survey::{OpenError, Wanted};
-use kernels::{Accelerated, CpuBackend, KernelError};
+use kernels::{Accelerated, CpuBackend, Gpus, KernelError};
 
 mod batch;
 mod counters;
@@ -60,7 +60,7 @@ pub struct FheOptions {
     /// Where counter streams and their windows are.
     pub counters_dir: PathBuf,
     pub max_streams: usize,
-    /// Memory for expanded keys (90 MB each with bootstraps); at least one is always held.
+    /// Memory for expanded keys (90 MB each with bootstraps, 30 MB where GPUs compute); at least one is always held.
     pub key_cache_bytes: u64,
     /// Disk for registered keys (30 MB each with bootstraps).
     pub key_store_bytes: u64,
@@ -260,6 +260,15 @@ impl FheService {
         options: &FheOptions,
         sink: Option<CounterSink>,
     ) -> Result<Self, FheStartError> {
+        let gpus = devices::open(options.devices, options.device_key_memory)?;
+        Self::open_on(options, sink, gpus)
+    }
+
+    fn open_on(
+        options: &FheOptions,
+        sink: Option<CounterSink>,
+        gpus: Option<Arc<Gpus>>,
+    ) -> Result<Self, FheStartError> {
         let programs =
             programs::Programs::load(&options.programs_dir, options.program_memory_bytes)?;
         let programs = Arc::new(programs);
@@ -268,7 +277,6 @@ impl FheService {
         let folders = durable::Held::take(stores.map(PathBuf::as_path))?;
         let keys = Arc::new(keys::KeyStore::open(key_store_options(options))?);
         let tenants = open_tenants(options)?;
-        let gpus = devices::open(options.devices, options.device_key_memory)?;
         // One thread: what is expanded ahead of need never takes the cores from what is needed.
         let warm = match options.prewarm {
             true => Some(Accelerated::new(CpuBackend::new(Some(1))?, gpus.clone())),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use kernels::survey::{self, Budget, Wanted};
+use kernels::survey::{self, Budget, Found, Wanted};
 use kernels::{Accelerated, CardFailed, CpuBackend, Gpus};
 
 use super::Failure;
@@ -44,6 +44,16 @@ impl Choice {
         match opened.devices.is_empty() {
             true => Ok(None),
             false => Ok(Some(Gpus::new(opened.devices, card_failed))),
+        }
+    }
+
+    /// Whether its GPUs compute with integers: those that are not reached by CUDA do.
+    pub fn by_integers(self) -> bool {
+        let is_cuda = |found: &Found| found.backend == "cuda" && found.unusable.is_none();
+        match self {
+            Self::Cpu | Self::Cuda => false,
+            Self::Wgpu => true,
+            Self::Best => !survey::survey().iter().any(is_cuda),
         }
     }
 

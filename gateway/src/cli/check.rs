@@ -1,5 +1,5 @@
 //! `veilgate check`: everything about a config that can be found out without serving: the text, the certificates, the policies
-//! with their own configuration, the programs of encrypted scoring.
+//! with their own configuration, the programs of encrypted scoring and what it computes with.
 
 use std::path::{Path, PathBuf};
 

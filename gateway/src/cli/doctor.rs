@@ -131,7 +131,10 @@ impl Report {
         text += &line("built with", &built_with);
         text += "\n";
         if self.found.is_empty() {
-            text += &line("GPUs", "none was found");
+            text += &line(
+                "GPUs",
+                "none was found: NVIDIA's need their driver, others one for Vulkan",
+            );
         }
         for found in &self.found {
             text += &line(found.backend, &found.name);

@@ -13,6 +13,7 @@ pub(super) fn open(wanted: Wanted, key_bytes: Option<u64>) -> Result<Option<Arc<
         tracing::warn!(%error, "a GPU cannot be used for encrypted scoring");
     }
     if opened.devices.is_empty() {
+        tracing::info!("bootstraps are computed on the CPU");
         return Ok(None);
     }
     let gpus = Gpus::new(opened.devices, card_failed);

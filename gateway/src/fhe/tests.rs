@@ -8,6 +8,7 @@ use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 
+mod cards;
 mod counters;
 mod jobs;
 mod lifecycle;

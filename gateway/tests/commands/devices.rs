@@ -53,8 +53,10 @@ fn the_doctor_says_what_a_config_would_choose() {
     assert_eq!(cpu["asked"], "cpu");
     assert_eq!(cpu["devices"], Value::Array(Vec::new()));
     let cuda = chosen("devices = \"cuda\"\n");
-    let error = cuda["error"].as_str().unwrap_or_default();
-    assert!(error.contains("cuda was asked for"), "{cuda}");
+    assert!(
+        cuda["error"].as_str().is_some_and(|why| !why.is_empty()),
+        "{cuda}"
+    );
 
     folder.write("edge.toml", format!("{BASE}{ROUTE}"));
     let args = ["doctor", "--config", "edge.toml"];
@@ -65,11 +67,7 @@ fn the_doctor_says_what_a_config_would_choose() {
 fn devices_that_are_asked_for_by_name_and_are_not_there_stop_the_start() {
     let folder = Folder::new();
     config(&folder, "devices = \"cuda\"\n");
-    let words = [
-        "cuda was asked for",
-        "veilgate doctor",
-        "devices = \"best\"",
-    ];
+    let words = ["veilgate doctor", "devices = \"best\""];
     without_nvidia(folder.path(), &["check", "edge.toml"]).refused(2, &words);
     without_nvidia(folder.path(), &["run", "--config", "edge.toml"]).refused(1, &words);
 

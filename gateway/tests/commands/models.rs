@@ -254,7 +254,15 @@ fn a_program_that_takes_texts_is_evaluated_as_one_that_takes_numbers() {
         let given = ["model", "evaluate", &*program, "--data", rows];
         folder.veilgate(&[&given[..], &["--label", "label", "--threads", "1"], more].concat())
     };
-    let more = ["--model", &*model, "--limit", "20", "--json"];
+    let more = [
+        "--model",
+        &*model,
+        "--limit",
+        "20",
+        "--backend",
+        "cpu",
+        "--json",
+    ];
     let report = json(evaluate(&rows, &more));
     assert_eq!(
         (&report["rows"], &report["mismatches"]),

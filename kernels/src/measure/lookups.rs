@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fhe::OsEntropy;
+use fhe::params::LWE_WORDS;
 
 use super::secret::{Random, encrypt, nearest, phase};
 use super::{Keys, MeasureError, Measured, repeat};
@@ -82,10 +83,7 @@ pub fn lookups<B: Backend>(
         let part = turn % parts * shape.batch..(turn % parts + 1) * shape.batch;
         turn += 1;
         let batch = LweBatch {
-            words: (part.clone())
-                .flat_map(|index| pool.inputs.ciphertext(index))
-                .copied()
-                .collect(),
+            words: pool.inputs.words[part.start * LWE_WORDS..part.end * LWE_WORDS].to_vec(),
             keys: pool.inputs.keys[part.clone()].to_vec(),
         };
         let mut timings = Timings::default();

@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         .flat_map(|gpus| gpus.names().map(str::to_owned))
         .collect();
     let names = cards.iter().map(String::as_str);
-    let ceilings = Ceilings::new(peaks, threads, names, args.backend == Choice::Wgpu);
+    let ceilings = Ceilings::new(peaks, threads, names, args.backend.by_integers());
     let mut bench = Bench {
         engine: Engine::new(Accelerated::new(cpu, gpus)),
         ceilings,
