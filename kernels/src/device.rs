@@ -37,11 +37,24 @@ pub struct Task<'a, In, Out> {
     pub out: &'a mut [Out],
 }
 
+/// What a device has taken of its memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub taken: u64,
+    /// Of these, what has held something: the largest piece of work so far, and keys.
+    pub used: u64,
+}
+
 /// Work is checked before it comes here: lengths fit, and keys, tables and coefficients are there. Results of a call that fails
 /// are worth nothing.
 pub trait Device: Send + Sync {
     /// What an operator reads: the device and its memory.
     fn name(&self) -> String;
+
+    /// `None`: it cannot tell.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
 
     /// Places for keys.
     fn places(&self) -> usize;

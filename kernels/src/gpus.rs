@@ -221,6 +221,7 @@ impl Gpus {
             card: &card.name,
             ciphertexts: card.ciphertexts.so_far(),
             uploads: card.uploads.so_far(),
+            memory: card.device.memory(),
         })
     }
 

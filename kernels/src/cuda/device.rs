@@ -12,7 +12,7 @@ use super::lane::{Indexes, Lane};
 use super::plan::{self, TILE_SIZES};
 use super::runtime::{Kernel, Runtime, Stream};
 use crate::backend::{KernelError, LweBatch, LweSum, Table};
-use crate::device::{Device, DeviceError, Task};
+use crate::device::{Device, DeviceError, Memory, Task};
 use crate::rns::PRIMES;
 use crate::survey::Budget;
 
@@ -393,6 +393,20 @@ impl Constants {
 impl<R: Runtime> Device for CudaDevice<R> {
     fn name(&self) -> String {
         self.about.name.clone()
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        let state = self.state.lock();
+        let of_lane = Lane::<R>::bytes(self.capacity, self.places) as u64;
+        let keys = state.keys.iter().flatten().count() as u64;
+        let of_keys = keys * KEY_BYTES as u64;
+        let standard = ROTATION_BYTES as u64;
+        let most = state.lanes.iter().map(|lane| lane.most as u64);
+        let of_work: u64 = most.map(|most| of_lane * most / self.capacity as u64).sum();
+        Some(Memory {
+            taken: 2 * of_lane + standard + of_keys,
+            used: of_work + of_keys + if keys > 0 { standard } else { 0 },
+        })
     }
 
     fn places(&self) -> usize {

@@ -13,6 +13,8 @@ pub struct Lane<R: Runtime> {
     pub stream: Stream,
     pub device: Buffers,
     pub host: Staging<R>,
+    /// The most ciphertexts or results that it has held.
+    pub most: usize,
 }
 
 /// On the device.
@@ -75,6 +77,7 @@ impl<R: Runtime> Lane<R> {
         let sizes = Sizes::of(capacity, places);
         let allocate = |words: usize| runtime.allocate(words * 8);
         Ok(Self {
+            most: 0,
             stream,
             device: Buffers {
                 input: allocate(sizes.large)?,
@@ -95,6 +98,8 @@ impl<R: Runtime> Lane<R> {
 
     /// Copies the tasks' ciphertexts into the staging memory; gives how many words they are.
     pub fn gather<In: Pod, Out>(&mut self, tasks: &[Task<'_, In, Out>]) -> usize {
+        let results = tasks.iter().map(|task| task.reads.len()).sum();
+        self.most = self.most.max(tasks.len()).max(results);
         let words: &mut [In] = cast_slice_mut(self.host.input.as_mut());
         let mut at = 0;
         for task in tasks {

@@ -285,6 +285,9 @@ fn keyswitches_are_those_of_the_cpu() {
     assert!(matches!(failed, Err(DeviceError::Driver(_))));
     device.keyswitch(&[1, 0], &mut tasks).unwrap();
     assert_eq!(out, expected);
+    let memory = device.memory().unwrap();
+    let share = memory.used as f64 / memory.taken as f64;
+    assert!((0.9..=1.0).contains(&share), "{memory:?}");
     // And what it is switched to.
     let turns = vec![0u16; out.words.len()];
     let args = ModulusSwitch {

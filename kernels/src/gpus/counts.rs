@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::device::Memory;
+
 /// Of one card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CardCounts<'a> {
@@ -11,6 +13,7 @@ pub struct CardCounts<'a> {
     pub ciphertexts: u64,
     /// Keys that were put into its places.
     pub uploads: u64,
+    pub memory: Option<Memory>,
 }
 
 #[derive(Debug, Default)]
