@@ -17,6 +17,7 @@ const SECONDS: &str = "60";
 enum Line {
     Machine { backend: String },
     Keys {},
+    Memory {},
     Lookups(Figure),
     Sums(Figure),
     Model(Figure),
@@ -56,7 +57,7 @@ pub fn run(context: &Context) -> Result<Vec<Row>, Error> {
         }
         match serde_json::from_slice(line).map_err(|error| Error::of(&error))? {
             Line::Machine { backend } => context.say(&format!("fhe: {backend}")),
-            Line::Keys {} => {}
+            Line::Keys {} | Line::Memory {} => {}
             Line::Lookups(figure) => rows.push(figure.row("lookups/s")),
             Line::Sums(figure) => rows.push(figure.row("mul-adds/s")),
             Line::Model(figure) => rows.push(figure.row("rows/s")),

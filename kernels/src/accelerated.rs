@@ -44,6 +44,10 @@ impl Accelerated {
         }
     }
 
+    pub fn gpus(&self) -> Option<&Gpus> {
+        self.gpus.as_deref()
+    }
+
     /// The keys as the CPU computes with them, those that these ciphertexts name with their bootstraps.
     fn of_cpu(&self, keys: &Keys, used: &[u32]) -> Result<Vec<Arc<CpuKey>>, KernelError> {
         let of = |(index, key): (usize, &Arc<AcceleratedKey>)| match &key.evaluation {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kernels::device::Memory;
 use kernels::survey::{self, Budget, OpenError, Wanted};
 use kernels::{CardFailed, Gpus};
 
@@ -57,8 +58,13 @@ pub(super) fn count(gpus: Option<&Gpus>, bootstraps: u64) {
     for one in gpus.counts() {
         let card = one.card.to_owned();
         metrics::counter!(CIPHERTEXTS, "device" => card.clone()).absolute(one.ciphertexts);
-        metrics::counter!("gateway_fhe_device_key_uploads_total", "card" => card)
+        metrics::counter!("gateway_fhe_device_key_uploads_total", "card" => card.clone())
             .absolute(one.uploads);
+        if let Some(Memory { taken, used }) = one.memory {
+            const BYTES: &str = "gateway_fhe_device_memory_bytes";
+            metrics::gauge!(BYTES, "card" => card.clone(), "of" => "taken").set(taken as f64);
+            metrics::gauge!(BYTES, "card" => card, "of" => "used").set(used as f64);
+        }
     }
     metrics::counter!(CIPHERTEXTS, "device" => "cpu").absolute(gpus.left());
 }

@@ -10,7 +10,7 @@ use super::super::backend::Choice;
 use super::super::{Failure, machine};
 use super::ceiling::Ceilings;
 use super::models::{MODELS, Model, ROWS_A_REQUEST};
-use super::report::{Figure, Machine, Made, Of, Report};
+use super::report::{Figure, Machine, Made, Memory, Of, Report};
 
 /// Two ciphertexts on each of the 132 multiprocessors of a large GPU are 264.
 const BATCHES: [usize; 5] = [1, 32, 264, 1056, 4224];
@@ -93,6 +93,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     bench.lookups(&keys, &batches, &counts)?;
     bench.sums(&keys)?;
     bench.models(&keys)?;
+    bench.memory();
     match bench.report.mismatches {
         0 => Ok(()),
         wrong => Err(Failure::new(format!(
@@ -109,6 +110,25 @@ fn or_default(given: &[u64], otherwise: &[usize]) -> Vec<usize> {
     all.sort();
     all.dedup();
     all
+}
+
+impl Bench {
+    /// Of cards that can tell.
+    fn memory(&self) {
+        let gpus = self.engine.backend().gpus();
+        for one in gpus.iter().flat_map(|gpus| gpus.counts()) {
+            let Some(memory) = one.memory else {
+                continue;
+            };
+            self.report.memory(&Memory {
+                bench: "fhe",
+                figure: "memory",
+                card: one.card.to_owned(),
+                taken_bytes: memory.taken,
+                used_bytes: memory.used,
+            });
+        }
+    }
 }
 
 struct Bench {

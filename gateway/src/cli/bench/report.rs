@@ -100,6 +100,16 @@ pub(super) struct Made {
     pub seconds: f64,
 }
 
+/// Of each card, what it has taken of its memory in all.
+#[derive(Serialize)]
+pub(super) struct Memory {
+    pub bench: &'static str,
+    pub figure: &'static str,
+    pub card: String,
+    pub taken_bytes: u64,
+    pub used_bytes: u64,
+}
+
 #[derive(Serialize)]
 struct Skipped<'a> {
     bench: &'static str,
@@ -179,6 +189,18 @@ impl Report {
                 short(figure.p50_ms),
                 short(figure.best_ms),
                 short(figure.first_ms),
+            )
+        });
+    }
+
+    pub fn memory(&self, memory: &Memory) {
+        self.line(memory, || {
+            let mib = |bytes: u64| bytes >> 20;
+            format!(
+                "\n{}: {} MiB of its memory were taken, {:.0} % of them used",
+                memory.card,
+                mib(memory.taken_bytes),
+                memory.used_bytes as f64 / memory.taken_bytes.max(1) as f64 * 100.0
             )
         });
     }
