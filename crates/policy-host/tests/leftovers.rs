@@ -1,5 +1,6 @@
 //! Swapping and compiling without end: what is dropped is gone. In a binary of its own, one after the other, since the memory and the
-//! mappings of the whole process are what is measured.
+//! mappings of the whole process are what is measured. Only Linux tells of them as files.
+#![cfg(target_os = "linux")]
 
 mod common;
 
