@@ -22,6 +22,7 @@ fn which() -> Option<Which> {
     if let Ok(name) = std::env::var(DEVICE) {
         return Some(Which::Named(name));
     }
+    // Every Mac has a GPU; it comes before a software device, if there is one.
     if cfg!(target_os = "macos") {
         return Some(Which::Best);
     }
@@ -46,7 +47,10 @@ fn open() -> Option<WgpuDevice> {
         key_bytes: Some(3 * KEY_BYTES),
         batch: Some(16),
     };
-    Some(WgpuDevice::open(&options).unwrap())
+    let device = WgpuDevice::open(&options).unwrap();
+    // For the log of a machine that nobody sees: `cargo test -- --nocapture`.
+    eprintln!("tested on {}", device.name());
+    Some(device)
 }
 
 /// Keys of the fixture's two clients in places 0 and 1, and the second's in place 2 as well.

@@ -8,7 +8,13 @@ use std::time::{Duration, Instant};
 use crate::process::{in_ci, unpack};
 
 const SCRIPT: &str = "scripts/chromium.sh";
-const NAMES: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+const NAMES: &[&str] = &[
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    // On macOS programs with windows are not on the path.
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
 
 /// The program; None: this machine has none and can get none, which is an error in CI.
 pub fn find(root: &Path) -> Result<Option<PathBuf>, String> {
