@@ -9,6 +9,7 @@ mod gpu;
 mod kernels;
 mod languages;
 mod layers;
+mod macos;
 mod peers;
 mod prerequisites;
 mod process;
@@ -41,6 +42,8 @@ usage: cargo xtask COMMAND
   kernels [--write]         compile the CUDA kernels for every architecture (no GPU is needed), print what each takes, and fail if
                             registers are spilled or kernels/cuda/kernels.fatbin is another; --write writes that
   languages                 build the example policy, and small ones for benchmarks, in every language into target/languages/
+  macos                     compile-check the workspace for aarch64-apple-darwin on Linux, with compilers that it fetches into
+                            target/macos; no part of `test`: ten minutes and more
   redis                     find or unpack the Redis server that tests run, and print its path
   vulkan                    find or unpack the software GPU that the wgpu backend is tested on, and print what runs a
                             command with it: $(cargo xtask vulkan) cargo test -p kernels --features wgpu
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Some("filters") => filters::build(&root).map(|folder| println!("{}", folder.display())),
         Some("kernels") => kernels::run(&root, &args[1..]),
         Some("languages") => languages::build(&root).map(|folder| println!("{}", folder.display())),
+        Some("macos") => macos::run(&root, &args[1..]),
         Some("redis") => redis_server::find(&root).map(|found| {
             if let Some(program) = found {
                 println!("{}", program.display());
