@@ -12,7 +12,7 @@ struct _mslBufferSizes {
 
 struct Read {
     uint ciphertext;
-    uint coefficient;
+    uint coefficient_and_keep;
 };
 typedef ulong type_3[1];
 typedef Read type_4[1];
@@ -173,6 +173,17 @@ ulong from_q(
     return (residue_2 << 2u) + _e4;
 }
 
+ulong kept(
+    ulong word,
+    uint keep
+) {
+    if (keep >= 64u) {
+        return word;
+    }
+    ulong unit = 1uL << (64u - keep);
+    return (word + (unit >> 1u)) & ~((unit - 1uL));
+}
+
 struct extractInput {
 };
 [[max_total_threads_per_threadgroup(256)]] kernel void extract(
@@ -184,27 +195,29 @@ struct extractInput {
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
     ulong residue = {};
-    uint word = (group.x * THREADS) + thread_;
-    if (word >= LWE_WORDS) {
+    uint word_1 = (group.x * THREADS) + thread_;
+    if (word_1 >= LWE_WORDS) {
         return;
     }
     Read read = reads[metal::min(unsigned(group.y), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    uint coefficient = read.coefficient_and_keep & 65535u;
     uint ring = (read.ciphertext * 2u) * N;
-    if (word == N) {
-        ulong _e26 = rings[metal::min(unsigned((ring + N) + read.coefficient), (_buffer_sizes.size0 - 0 - 8) / 8)];
-        residue = _e26;
+    if (word_1 == N) {
+        ulong _e28 = rings[metal::min(unsigned((ring + N) + coefficient), (_buffer_sizes.size0 - 0 - 8) / 8)];
+        residue = _e28;
     } else {
-        if (word <= read.coefficient) {
-            ulong _e34 = rings[metal::min(unsigned((ring + read.coefficient) - word), (_buffer_sizes.size0 - 0 - 8) / 8)];
+        if (word_1 <= coefficient) {
+            ulong _e34 = rings[metal::min(unsigned((ring + coefficient) - word_1), (_buffer_sizes.size0 - 0 - 8) / 8)];
             residue = _e34;
         } else {
-            ulong _e42 = rings[metal::min(unsigned(((ring + N) + read.coefficient) - word), (_buffer_sizes.size0 - 0 - 8) / 8)];
-            ulong _e43 = negative_q(_e42);
-            residue = _e43;
+            ulong _e41 = rings[metal::min(unsigned(((ring + N) + coefficient) - word_1), (_buffer_sizes.size0 - 0 - 8) / 8)];
+            ulong _e42 = negative_q(_e41);
+            residue = _e42;
         }
     }
-    ulong _e50 = residue;
-    ulong _e51 = from_q(_e50);
-    results[metal::min(unsigned((group.y * LWE_WORDS) + word), (_buffer_sizes.size2 - 0 - 8) / 8)] = _e51;
+    ulong _e49 = residue;
+    ulong _e50 = from_q(_e49);
+    ulong _e54 = kept(_e50, read.coefficient_and_keep >> 16u);
+    results[metal::min(unsigned((group.y * LWE_WORDS) + word_1), (_buffer_sizes.size2 - 0 - 8) / 8)] = _e54;
     return;
 }

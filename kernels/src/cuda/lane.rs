@@ -153,7 +153,7 @@ impl<R: Runtime> Lane<R> {
         let mut reads_of = vec![0u32];
         let mut reads = Vec::new();
         for task in tasks {
-            reads.extend(task.reads.iter().map(|read| read.coefficient));
+            reads.extend(task.reads.iter().map(|read| read.packed()));
             reads_of.push(reads.len() as u32);
         }
         let buffers = self.device;

@@ -169,6 +169,7 @@ mod tests {
         let read = crate::Read {
             input: 0,
             coefficient: 0,
+            keep: crate::Read::WHOLE,
         };
         let reads = [read; 4];
         let cut = |counts: &[usize], most| {

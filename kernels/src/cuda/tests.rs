@@ -82,7 +82,10 @@ fn the_exact_rotation_is_that_of_the_reference_to_the_bit() {
     let key_words = keys.each_ref().map(|key| address(key.words()));
     let key_of: Vec<u32> = cases.iter().map(|case| case.0 as u32).collect();
     let table_of: Vec<u32> = cases.iter().map(|case| case.1 as u32).collect();
-    let reads: Vec<u32> = cases.iter().flat_map(|case| case.2.clone()).collect();
+    let reads: Vec<u32> = cases
+        .iter()
+        .flat_map(|case| case.2.iter().map(|&at| at | Read::WHOLE << 16))
+        .collect();
     let mut reads_of = vec![0u32];
     for case in &cases {
         reads_of.push(reads_of[reads_of.len() - 1] + case.2.len() as u32);
@@ -333,6 +336,7 @@ fn asked(count: usize) -> Asked {
         Read {
             input: 2,
             coefficient: (N / 16) as u32,
+            keep: 24,
         },
     );
     let mut words: Vec<u64> = words.collect();

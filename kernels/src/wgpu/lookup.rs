@@ -76,7 +76,7 @@ pub struct Lookups {
     tasks: Vec<[u32; 2]>,
     /// Polynomials of the used tables, modulo Q.
     tables: Vec<u64>,
-    /// Ciphertext and coefficient.
+    /// Ciphertext, and coefficient with bits to keep.
     reads: Vec<[u32; 2]>,
 }
 
@@ -105,7 +105,7 @@ impl Lookups {
         let of_each = of_each.collect();
         let reads = order.tasks().enumerate().flat_map(|(ciphertext, index)| {
             let reads = tasks[index].reads.iter();
-            reads.map(move |read| [ciphertext as u32, read.coefficient])
+            reads.map(move |read| [ciphertext as u32, read.packed()])
         });
         Self {
             reads: reads.collect(),

@@ -8,10 +8,11 @@ use fhe::params::{LWE_WORDS, SMALL_WORDS};
 use super::memory::{KEY_BYTES, TERMS};
 use super::*;
 use crate::backend::{KernelError, LweBatch, LweSum, Read, SmallBatch, Table};
+use crate::conformance::Cases;
 use crate::device::{Device, DeviceError, Task};
 use crate::rns::{RnsBackend, RnsCpuKey};
 use crate::testing::{Random, fixture};
-use crate::{Backend, CpuBackend};
+use crate::{Accelerated, Backend, CpuBackend, Gpus};
 
 /// A GPU to test on, by part of its name, in place of the software device.
 const DEVICE: &str = "VEILGATE_WGPU_DEVICE";
@@ -192,6 +193,8 @@ fn reads_of(reads: &Reads) -> Vec<Vec<Read>> {
         let read = |&coefficient| Read {
             input: input as u32,
             coefficient,
+            // Of some, a few bits alone.
+            keep: [Read::WHOLE, 1, 48, 63][coefficient as usize % 4],
         };
         coefficients.iter().map(read).collect()
     };
@@ -401,4 +404,14 @@ fn a_software_device_is_found_and_opened_only_for_who_asks() {
         });
         assert!(matches!(refused, Err(OpenError::Software(_))));
     }
+}
+
+#[test]
+fn random_programs_are_computed_as_by_the_reference() {
+    let Some(device) = open() else { return };
+    let gpus = Gpus::new(vec![Box::new(device)], |failed| panic!("{failed:?}"));
+    let backend = Accelerated::new(CpuBackend::new(None).unwrap(), Some(gpus));
+    let reference = RnsBackend::new(CpuBackend::new(None).unwrap());
+    let cases = Cases::random(71, 3).unwrap();
+    assert_eq!(cases.run(backend).unwrap(), cases.run(reference).unwrap());
 }
