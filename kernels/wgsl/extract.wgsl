@@ -12,18 +12,21 @@ struct Read {
 @compute @workgroup_size(THREADS)
 fn extract(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let word = group.x * THREADS + thread;
-    if word >= LWE_WORDS {
-        return;
+    if word < LWE_WORDS {
+        results[group.y * LWE_WORDS + word] = from_q(residue(reads[group.y], word));
     }
-    let read = reads[group.y];
-    let ring = read.ciphertext * 2u * N;
-    var residue: u64;
+    end_group(thread);
+}
+
+// A word of the coefficient as a large ciphertext: the mask a_i, a_{i-1}, …, a_0, -a_{N-1}, …, and the body b_i.
+fn residue(read: Read, word: u32) -> u64 {
+    let mask = read.ciphertext * 2u * N;
+    let body = mask + N;
     if word == N {
-        residue = rings[ring + N + read.coefficient];
-    } else if word <= read.coefficient {
-        residue = rings[ring + read.coefficient - word];
-    } else {
-        residue = negative_q(rings[ring + N + read.coefficient - word]);
+        return rings[body + read.coefficient];
     }
-    results[group.y * LWE_WORDS + word] = from_q(residue);
+    if word <= read.coefficient {
+        return rings[mask + read.coefficient - word];
+    }
+    return negative_q(rings[body + read.coefficient - word]);
 }

@@ -347,7 +347,7 @@ fn a_device_that_is_lost_or_has_no_key_says_so() {
         matches!(without_key, Err(DeviceError::Asked(_))),
         "{without_key:?}"
     );
-    device.with_gpu(wgpu::Device::destroy);
+    device.with_gpu(|gpu| gpu.device.destroy());
     let lost = look_up();
     assert!(matches!(lost, Err(DeviceError::Lost(_))), "{lost:?}");
     let sums = device.linear(&batch, &[], &mut []);
@@ -363,7 +363,7 @@ fn what_the_driver_refuses_is_an_error_once() {
         usage: wgpu::BufferUsages::STORAGE,
         mapped_at_creation: false,
     };
-    device.with_gpu(|gpu| drop(gpu.create_buffer(&too_large)));
+    device.with_gpu(|gpu| drop(gpu.device.create_buffer(&too_large)));
     let batch = LweBatch::zeros(vec![0]);
     let sums = [LweSum {
         base: 0,
@@ -379,6 +379,23 @@ fn what_the_driver_refuses_is_an_error_once() {
     );
     device.linear(&batch, &sums, &mut out).unwrap();
     assert_eq!((out[0], out[LWE_WORDS - 1]), (0, 5));
+}
+
+#[test]
+fn work_that_was_not_done_is_an_error() {
+    let Some(device) = open() else { return };
+    device.with_gpu(|gpu| {
+        let all = gpu.confirm(gpu.encoder());
+        assert!(all.is_ok(), "{all:?}");
+        // A dispatch of two workgroups that no one runs.
+        gpu.receipt.expect([1, 2, 1]);
+        let some = gpu.confirm(gpu.encoder());
+        assert!(matches!(some, Err(DeviceError::Driver(_))), "{some:?}");
+        // The next call counts anew.
+        gpu.receipt.begin(&gpu.queue);
+        let all = gpu.confirm(gpu.encoder());
+        assert!(all.is_ok(), "{all:?}");
+    });
 }
 
 #[test]
