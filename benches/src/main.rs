@@ -1,6 +1,7 @@
 //! The benchmarks behind `cargo xtask bench`: one module per boundary, one table at the end (README.md says how to read it).
 
 mod cpu;
+mod fhe_binary;
 mod fhe_engine;
 mod fhe_latency;
 mod fhe_levels;
@@ -151,7 +152,11 @@ async fn one(context: &Context, bench: Bench) -> Result<Vec<Row>, Error> {
         Bench::Policy => policy::run(context),
         Bench::Swap => policy_swaps::run(context).await,
         Bench::Peers => peers::run(context).await,
-        Bench::Fhe => fhe_engine::run(context),
+        Bench::Fhe => {
+            let mut rows = fhe_engine::run(context)?;
+            rows.extend(fhe_binary::run(context)?);
+            Ok(rows)
+        }
         Bench::FheLatency => fhe_latency::run(context).await,
         Bench::FheLevels => fhe_levels::run(context).await,
         Bench::FheModels => fhe_models::run(context),

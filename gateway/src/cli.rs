@@ -2,15 +2,23 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 the arguments or the config are wrong.
 
+#[cfg(feature = "fhe")]
+mod backend;
+#[cfg(feature = "fhe")]
+mod bench;
 mod certs;
 mod check;
 mod compile;
 #[cfg(feature = "fhe")]
 mod counters;
 #[cfg(feature = "fhe")]
+mod doctor;
+#[cfg(feature = "fhe")]
 mod infer;
 #[cfg(feature = "fhe")]
 mod keys;
+#[cfg(feature = "fhe")]
+mod machine;
 mod model;
 mod outbox;
 mod policy;
@@ -61,6 +69,12 @@ enum Command {
     Counters(counters::Args),
     /// Models as programs of encrypted scoring: compiled, looked into, tried on labelled rows, installed, listed, removed
     Model(model::Args),
+    /// Measures what this machine computes on encrypted rows, and checks every result
+    #[cfg(feature = "fhe")]
+    Bench(bench::Args),
+    /// Says what this machine computes encrypted rows with, and why a GPU is not used
+    #[cfg(feature = "fhe")]
+    Doctor(doctor::Args),
     /// Makes a certificate authority with a server and a client certificate, for demos and tests
     Certs(certs::Args),
     /// Compiles one module for a gateway that asks for it
@@ -119,6 +133,10 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "fhe")]
         Command::Counters(args) => counters::run(args),
         Command::Model(args) => model::run(args),
+        #[cfg(feature = "fhe")]
+        Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "fhe")]
+        Command::Doctor(args) => doctor::run(&args),
         Command::Certs(args) => certs::run(args),
         Command::Compile(args) => compile::run(args),
     };

@@ -355,6 +355,9 @@ pub struct FheConfig {
     pub max_wait: Duration,
     /// Threads of the CPU backend; `None` for all cores.
     pub threads: Option<usize>,
+    pub devices: FheDevices,
+    /// Memory for keys on each GPU; `None` for what there is.
+    pub device_key_memory: Option<u64>,
     /// How long a key lives at most, and if its client does not say; `None` for no end.
     pub key_ttl: Option<Duration>,
     /// How long a key that was replaced can still be used.
@@ -368,6 +371,18 @@ pub struct FheConfig {
     pub tenants: Vec<FheTenantConfig>,
     /// How far the engines' threads stand back behind the proxy's.
     pub nice: u8,
+}
+
+/// What bootstraps are computed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FheDevices {
+    /// GPUs, if there are any that are faster than the CPU.
+    #[default]
+    Best,
+    Cpu,
+    /// These, or no start.
+    Cuda,
+    Wgpu,
 }
 
 /// What one tenant may have.

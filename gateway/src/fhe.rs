@@ -15,15 +15,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kernels::{CpuBackend, KernelError};
+use kernels::survey::{OpenError, Wanted};
+use kernels::{Accelerated, CpuBackend, KernelError};
 
 mod batch;
 mod counters;
 mod desk;
+mod devices;
 mod durable;
 mod http;
 mod jobs;
 mod keys;
+#[cfg(all(feature = "nvml", target_os = "linux"))]
+mod nvml;
 mod problem;
 mod programs;
 mod scorer;
@@ -79,6 +83,10 @@ pub struct FheOptions {
     pub max_wait: Duration,
     /// Of each of the two engines (sums alone, and bootstraps); `None` for one per core.
     pub threads: Option<usize>,
+    /// What bootstraps are computed with.
+    pub devices: Wanted,
+    /// Memory for keys on each GPU; `None` for what there is.
+    pub device_key_memory: Option<u64>,
     /// How long a key lives at most, and if its client does not say; `None` for as long as it is not deleted.
     pub key_ttl: Option<Duration>,
     /// How long a key that was replaced can still be used.
@@ -118,6 +126,8 @@ impl FheOptions {
             queue_bytes: 64 << 20,
             max_wait: Duration::from_secs(5),
             threads: None,
+            devices: Wanted::default(),
+            device_key_memory: None,
             key_ttl: None,
             rotation_grace: Duration::from_secs(24 * 3600),
             prewarm: true,
@@ -151,6 +161,10 @@ pub enum FheStartError {
     Tenants(#[from] TenantsError),
     #[error("the FHE engine could not start: {0}")]
     Engine(#[from] KernelError),
+    #[error(
+        "[fhe] devices: {0}; `veilgate doctor` shows what there is, and devices = \"best\" computes on the CPU where there is no GPU"
+    )]
+    Devices(#[from] OpenError),
     #[error("a thread of the FHE service could not be started: {0}")]
     Thread(std::io::Error),
 }
@@ -167,6 +181,9 @@ pub struct FheService {
     _closer: counters::Closer,
     tenants: tenant::Tenants,
     uploads: tokio::sync::Semaphore,
+    /// Where there is a GPU.
+    #[cfg(all(feature = "nvml", target_os = "linux"))]
+    _gauges: Option<nvml::Sampler>,
     /// After the engines, so that what was used last is known when it writes.
     _keeper: keys::Keeper,
     max_request_bytes: u64,
@@ -177,6 +194,12 @@ pub struct FheService {
 /// Loads every program of the directory and lets go of it: what `veilgate check` asks.
 pub fn check_programs(dir: &Path, memory_bytes: u64) -> Result<(), ProgramsError> {
     programs::Programs::load(dir, memory_bytes).map(drop)
+}
+
+/// Opens the devices, says what they are and lets go of them: what `veilgate check` asks.
+pub fn check_devices(options: &FheOptions) -> Result<Vec<String>, FheStartError> {
+    let opened = devices::open(options.devices, options.device_key_memory)?;
+    Ok(opened.map_or_else(Vec::new, |gpus| gpus.names().map(str::to_owned).collect()))
 }
 
 /// Reads every token that is in a file, and lets go of it: what `veilgate check` asks.
@@ -245,17 +268,22 @@ impl FheService {
         let folders = durable::Held::take(stores.map(PathBuf::as_path))?;
         let keys = Arc::new(keys::KeyStore::open(key_store_options(options))?);
         let tenants = open_tenants(options)?;
+        let gpus = devices::open(options.devices, options.device_key_memory)?;
         // One thread: what is expanded ahead of need never takes the cores from what is needed.
         let warm = match options.prewarm {
-            true => Some(CpuBackend::new(Some(1))?),
+            true => Some(Accelerated::new(CpuBackend::new(Some(1))?, gpus.clone())),
             false => None,
         };
         let keeper = keys::Keeper::start(keys.clone(), warm).map_err(FheStartError::Thread)?;
+        #[cfg(all(feature = "nvml", target_os = "linux"))]
+        let gauges = gpus.as_ref().map(|_| nvml::Sampler::start()).transpose();
         let limits = batch::Limits::of(options);
-        let start = |name| batch::Batcher::start(name, options.threads, keys.clone(), limits);
+        let start =
+            |name, gpus| batch::Batcher::start(name, options.threads, gpus, keys.clone(), limits);
         let scorer = Arc::new(scorer::Scorer {
-            linear: start("linear")?,
-            bootstrap: start("bootstrap")?,
+            // Sums alone are done before a card would have them.
+            linear: start("linear", None)?,
+            bootstrap: start("bootstrap", gpus)?,
             programs: programs.clone(),
             keys: keys.clone(),
         });
@@ -278,6 +306,8 @@ impl FheService {
             tenants,
             _keeper: keeper,
             uploads: tokio::sync::Semaphore::new(MAX_UPLOADS),
+            #[cfg(all(feature = "nvml", target_os = "linux"))]
+            _gauges: gauges.map_err(FheStartError::Thread)?,
             max_request_bytes: options.max_request_bytes,
             _folders: folders,
         })

@@ -1,6 +1,9 @@
 //! The program as people use it: real `veilgate` processes, what they print, how they exit, and that a gateway goes on serving
 //! whatever it was given.
 
+#[cfg(feature = "fhe")]
+#[path = "commands/bench.rs"]
+mod bench;
 #[path = "commands/centre.rs"]
 mod centre;
 #[path = "commands/check.rs"]
@@ -14,6 +17,9 @@ mod client;
 #[cfg(feature = "fhe")]
 #[path = "commands/counters.rs"]
 mod counters;
+#[cfg(feature = "fhe")]
+#[path = "commands/devices.rs"]
+mod devices;
 #[path = "commands/disk.rs"]
 mod disk;
 #[path = "gateway/guests.rs"]

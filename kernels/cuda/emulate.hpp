@@ -28,6 +28,8 @@ struct EmulatedThread {
     template <class T> inline T *shared() const;
     inline void meet() const;
     inline void meet_warp() const;
+    // One thread runs at a time.
+    void add(uint32_t *word, uint32_t value) const { *word += value; }
 };
 
 class EmulatedBlock {
@@ -38,10 +40,10 @@ class EmulatedBlock {
         : block_(block), downwards_(downwards), body_(body), contexts_(threads), states_(threads, State::Ready),
           // Shared memory holds anything at first.
           shared_(shared_bytes, 0xa5) {
+        const auto &stacks = stacks_for(threads);
         for (uint32_t at = 0; at < threads; at++) {
-            stacks_.push_back(std::make_unique<unsigned char[]>(STACK));
             getcontext(&contexts_[at]);
-            contexts_[at].uc_stack.ss_sp = stacks_[at].get();
+            contexts_[at].uc_stack.ss_sp = stacks[at].get();
             contexts_[at].uc_stack.ss_size = STACK;
             contexts_[at].uc_link = &main_;
             makecontext(&contexts_[at], reinterpret_cast<void (*)()>(&EmulatedBlock::enter), 3,
@@ -81,6 +83,16 @@ class EmulatedBlock {
     enum class State { Ready, MeetsWarp, MeetsBlock, Done };
     // Frames of kernels hold arrays that a device keeps in registers.
     static constexpr size_t STACK = 256 << 10;
+
+    // Blocks come one after another: they have the same stacks, which are never filled.
+    using Stacks = std::vector<std::unique_ptr<unsigned char[]>>;
+    static const Stacks &stacks_for(uint32_t threads) {
+        static thread_local Stacks stacks;
+        while (stacks.size() < threads) {
+            stacks.emplace_back(new unsigned char[STACK]);
+        }
+        return stacks;
+    }
 
     static void enter(uint32_t high, uint32_t low, uint32_t at) {
         auto *self = reinterpret_cast<EmulatedBlock *>((static_cast<uintptr_t>(high) << 32) | low);
@@ -129,7 +141,6 @@ class EmulatedBlock {
     std::vector<ucontext_t> contexts_;
     std::vector<State> states_;
     std::vector<unsigned char> shared_;
-    std::vector<std::unique_ptr<unsigned char[]>> stacks_;
     ucontext_t main_{};
     uint32_t current_ = 0;
 };

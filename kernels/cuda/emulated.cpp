@@ -1,16 +1,12 @@
-// Kernels on the CPU, for the tests: the same code as on a device, block after block.
+// Kernels on the CPU, for the tests: the same code as on a device, block after block, in one of two orders.
 
-#include "emulate.hpp"
-#include "rotate_fft.cuh"
-#include "rotate_rns.cuh"
+#include "emulated_kernels.hpp"
 
-extern "C" void emulated_rotate_rns(const RotateRns *args, uint32_t ciphertexts, bool downwards) {
-    emulate(ciphertexts, NTT_THREADS, ROTATE_RNS_SHARED, downwards,
-            [args](EmulatedThread &thread) { rotate_rns(thread, *args); });
-}
+#define EMULATED(name, Args, threads, shared, body)                                                                    \
+    extern "C" void emulated_##name(const Args *args, uint32_t blocks, bool downwards) {                               \
+        emulate(blocks, threads, shared, downwards, [args](EmulatedThread &thread) { body(thread, *args); });          \
+    }                                                                                                                  \
+    extern "C" uint32_t threads_of_##name() { return threads; }                                                        \
+    extern "C" uint32_t shared_of_##name() { return shared; }
 
-extern "C" void emulated_rotate_fft(const RotateFft *args, bool downwards) {
-    const uint32_t blocks = (args->ciphertexts + FFT_TOGETHER - 1) / FFT_TOGETHER;
-    emulate(blocks, FFT_THREADS, ROTATE_FFT_SHARED, downwards,
-            [args](EmulatedThread &thread) { rotate_fft(thread, *args); });
-}
+EMULATED_KERNELS(EMULATED)

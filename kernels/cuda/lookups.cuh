@@ -9,7 +9,7 @@ struct Lookups {
     const uint32_t *table_of;
     const uint16_t *turns;
     const uint32_t *reads_of;
-    // Of each table, its polynomial.
+    // Of each table, its polynomial: words of the torus.
     const uint64_t *tables;
     // The coefficient of each read, and where it goes: 2049 words each.
     const uint32_t *reads;

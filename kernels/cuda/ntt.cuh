@@ -63,12 +63,12 @@ template <class Thread>
 HD void transform(Thread &thread, const Prime &prime, const Twiddles &twiddles, uint32_t *words, uint32_t *points) {
     const uint32_t t = thread.index();
     const PrimeButterfly butterfly{prime};
-    stages<4, POINTS>(twiddles.forward, 1, points, butterfly);
+    stages<4, POINTS>(RootsInOrder<Factor>{twiddles.forward, 1}, points, butterfly);
     exchange(thread, words, points, at_first, at_second);
-    stages<4, POINTS>(twiddles.forward, 16 + (t >> 3), points, butterfly);
+    stages<4, POINTS>(RootsInOrder<Factor>{twiddles.forward, 16 + (t >> 3)}, points, butterfly);
     exchange(thread, words, points, at_second, at_last);
     // Twice eight neighbours.
-    stages<3, POINTS>(twiddles.forward, 256 + 2 * t, points, butterfly);
+    stages<3, POINTS>(RootsInOrder<Factor>{twiddles.forward, 256 + 2 * t}, points, butterfly);
 }
 
 // From points at `at_last` to points at `at_first`.
@@ -76,11 +76,11 @@ template <class Thread>
 HD void transform_back(Thread &thread, const Prime &prime, const Twiddles &twiddles, uint32_t *words, uint32_t *points) {
     const uint32_t t = thread.index();
     const PrimeButterfly butterfly{prime};
-    stages_back<3, POINTS>(twiddles.backward, 256 + 2 * t, points, butterfly);
+    stages_back<3, POINTS>(RootsInOrder<Factor>{twiddles.backward, 256 + 2 * t}, points, butterfly);
     exchange(thread, words, points, at_last, at_second);
-    stages_back<4, POINTS>(twiddles.backward, 16 + (t >> 3), points, butterfly);
+    stages_back<4, POINTS>(RootsInOrder<Factor>{twiddles.backward, 16 + (t >> 3)}, points, butterfly);
     exchange(thread, words, points, at_second, at_first);
-    stages_back<4, POINTS>(twiddles.backward, 1, points, butterfly);
+    stages_back<4, POINTS>(RootsInOrder<Factor>{twiddles.backward, 1}, points, butterfly);
 UNROLL
     for (uint32_t j = 0; j < POINTS; j++) {
         points[j] = mul(prime, points[j], twiddles.scale);

@@ -2,14 +2,27 @@
 // an emulated block (emulate.hpp), which g++ compiles and any machine runs.
 #pragma once
 
+#ifdef __CUDACC_RTC__
+// A driver's compiler has no headers.
+typedef int int32_t;
+typedef long long int64_t;
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+#define UINT64_MAX 0xffffffffffffffffull
+#else
 #include <stdint.h>
+#endif
 
 #ifdef __CUDACC__
 #define HD __host__ __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 #else
 #define HD inline
 #define UNROLL
+#define ROLLED
 #endif
 
 constexpr uint32_t N = 2048;      // degree of the ring

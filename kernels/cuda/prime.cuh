@@ -3,15 +3,18 @@
 
 #include "portable.cuh"
 
+HD uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+// What is too large or below zero wraps around, and is then the greater of the two.
 struct Prime {
     uint32_t p;
     uint64_t reciprocal; // floor(2^64 / p)
 
     HD uint32_t add(uint32_t a, uint32_t b) const {
         const uint32_t sum = a + b;
-        return sum >= p ? sum - p : sum;
+        return lesser(sum, sum - p);
     }
-    HD uint32_t sub(uint32_t a, uint32_t b) const { return a >= b ? a - b : a + (p - b); }
+    HD uint32_t sub(uint32_t a, uint32_t b) const { return lesser(a - b, a - b + p); }
 
     // Of anything below 2^64 (Barrett 1986): the quotient is short by one at most.
     HD uint32_t reduce(uint64_t x) const {
@@ -20,8 +23,8 @@ struct Prime {
     }
 };
 
-// A constant factor w below p, and floor(w * 2^32 / p) beside it (Shoup's way, in NTL's mulmod).
-struct Factor {
+// A constant factor w below p, and floor(w * 2^32 / p) beside it (Shoup's way, in NTL's mulmod); read at once.
+struct alignas(8) Factor {
     uint32_t w;
     uint32_t w_over_p;
 };
@@ -29,7 +32,7 @@ struct Factor {
 HD uint32_t mul(const Prime &prime, uint32_t a, Factor by) {
     // a * w - floor(..) * p lies in 0..2p, and so in 32 bits.
     const uint32_t rest = a * by.w - mul_high(a, by.w_over_p) * prime.p;
-    return rest >= prime.p ? rest - prime.p : rest;
+    return lesser(rest, rest - prime.p);
 }
 
 constexpr uint32_t PRIME_0 = 2147389441u;
@@ -43,7 +46,7 @@ constexpr uint64_t TO_61_BITS = static_cast<uint64_t>((static_cast<unsigned __in
 constexpr uint64_t BEYOND_FOUR =
     static_cast<uint64_t>((((static_cast<unsigned __int128>(1) << 64) - 4 * static_cast<unsigned __int128>(Q)) << 64) / Q + 1);
 // 1 / p0 modulo p1.
-constexpr uint32_t power(uint32_t base, uint32_t exponent, uint32_t p) {
+HD constexpr uint32_t power(uint32_t base, uint32_t exponent, uint32_t p) {
     uint64_t result = 1, square = base;
     for (; exponent > 0; exponent >>= 1) {
         if (exponent & 1) {
@@ -71,7 +74,7 @@ HD int32_t digit(uint64_t residue) {
 }
 
 HD uint32_t of_digit(const Prime &prime, int32_t digit) {
-    return digit < 0 ? prime.p - static_cast<uint32_t>(-digit) : static_cast<uint32_t>(digit);
+    return lesser(static_cast<uint32_t>(digit), static_cast<uint32_t>(digit) + prime.p);
 }
 
 // The residue modulo Q with these residues (Garner 1959). p0 is the greater prime by less than p1.
@@ -79,6 +82,12 @@ HD uint64_t joined(uint32_t a, uint32_t b) {
     const uint32_t a_mod_p1 = a >= PRIME_1 ? a - PRIME_1 : a;
     const uint32_t times = mul(p1(), p1().sub(b, a_mod_p1), times_inverse_p0());
     return a + static_cast<uint64_t>(PRIME_0) * times;
+}
+
+// From a word of the torus: round(word * Q / 2^64), modulo Q.
+HD uint64_t to_q(uint64_t word) {
+    const uint64_t scaled = mul_high(word, Q) + ((word * Q) >> 63);
+    return scaled == Q ? 0 : scaled;
 }
 
 // Back to a word of the torus.

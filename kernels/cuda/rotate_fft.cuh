@@ -7,7 +7,6 @@
 #include "fft.cuh"
 #include "lookups.cuh"
 
-// Polynomials of its tables are words of the torus.
 struct RotateFft {
     Lookups lookups;
     uint32_t ciphertexts;
@@ -17,25 +16,27 @@ struct RotateFft {
 };
 
 constexpr uint32_t WARP_THREADS = 32;
-// Ciphertexts of a block.
-constexpr uint32_t FFT_TOGETHER = 4;
-constexpr uint32_t FFT_THREADS = FFT_TOGETHER * 2 * WARP_THREADS;
+// Threads of a ciphertext.
+constexpr uint32_t FFT_THREADS_OF_ONE = 2 * WARP_THREADS;
 // Of a ciphertext: two rings of 32-bit words, and an exchange for each warp.
 constexpr uint32_t FFT_SHARED_OF_ONE = 2 * N * 4 + 2 * FFT_EXCHANGE * sizeof(Complex);
-constexpr uint32_t ROTATE_FFT_SHARED = FFT_TOGETHER * FFT_SHARED_OF_ONE;
-static_assert(ROTATE_FFT_SHARED <= 227 * 1024, "more than a multiprocessor of Hopper has");
+// Ciphertexts of a block: as many as share a multiprocessor, so that few of them are spread over all, and many read a key's rows
+// together.
+constexpr uint32_t FFT_MOST_TOGETHER = 4;
+static_assert(FFT_MOST_TOGETHER * FFT_SHARED_OF_ONE <= 227 * 1024, "more than a multiprocessor of Hopper has");
+static_assert(3 * FFT_SHARED_OF_ONE <= 163 * 1024, "three are what one of Ampere has room for");
 
 HD uint32_t turned32(const uint32_t *ring, uint32_t at, uint32_t turn) {
-    const uint32_t from = (at - turn) & (2 * N - 1);
-    return from < N ? ring[from] : 0u - ring[from - N];
+    const uint32_t from = at - turn;
+    const uint32_t word = ring[from & (N - 1)];
+    return from & N ? 0u - word : word;
 }
 
 // The signed digit of 23 bits, rounded to the nearest.
 HD double digit_of(uint32_t word) { return static_cast<double>(static_cast<int32_t>(word + 256u) >> 9); }
 
-// Turns to a word of the torus, rounded; turns are far below 2^31.
-HD uint32_t word_of(double turns) {
-    const double scaled = turns * 4294967296.0;
+// A word of the torus, rounded: what is beyond 32 bits is whole turns, and far below 2^31 of them.
+HD uint32_t word_of(double scaled) {
 #ifdef __CUDA_ARCH__
     return static_cast<uint32_t>(__double2ll_rn(scaled));
 #else
@@ -43,14 +44,14 @@ HD uint32_t word_of(double turns) {
 #endif
 }
 
-template <class Thread> HD void rotate_fft(Thread &thread, const RotateFft &args) {
+template <uint32_t TOGETHER, class Thread> HD void rotate_fft(Thread &thread, const RotateFft &args) {
     const uint32_t warp = thread.index() / WARP_THREADS;
     const uint32_t lane = thread.index() % WARP_THREADS;
     const uint32_t in_block = warp / 2;
     // 0: the mask, 1: the body.
     const uint32_t own = warp % 2;
     // A block that is not full does the last ciphertext more than once and keeps one result.
-    const uint32_t wanted = thread.block() * FFT_TOGETHER + in_block;
+    const uint32_t wanted = thread.block() * TOGETHER + in_block;
     const uint32_t ciphertext = wanted < args.ciphertexts ? wanted : args.ciphertexts - 1;
     const bool is_kept = wanted < args.ciphertexts;
 
@@ -85,21 +86,25 @@ UNROLL
                          digit_of(turned32(ring, at + N / 2, turn) - ring[at + N / 2])};
         }
         fft(thread, lane, args.roots, exchange, points);
-        // What these digits give for the other ring is written for the other warp.
-        const Complex *of_digits = key + (static_cast<uint64_t>(bit) * 4 + own * 2) * FFT_POINTS;
-        const Complex *for_own = of_digits + own * FFT_POINTS;
-        const Complex *for_other = of_digits + (1 - own) * FFT_POINTS;
+        // Each warp gives the other its digits' transform, and multiplies both by what they are for its own ring.
+        const Complex *of_own = key + (static_cast<uint64_t>(bit) * 4 + own * 3) * FFT_POINTS;
+        const Complex *of_others = key + (static_cast<uint64_t>(bit) * 4 + 2 - own) * FFT_POINTS;
         thread.meet_warp();
 UNROLL
         for (uint32_t j = 0; j < FFT_OWN; j++) {
-            const uint32_t at = j * WARP_THREADS + lane;
-            exchange[at] = points[j] * for_other[at];
-            points[j] = points[j] * for_own[at];
+            exchange[j * WARP_THREADS + lane] = points[j];
+        }
+        // Only then: registers for a key's numbers are free when nothing else is loaded.
+        thread.meet_warp();
+UNROLL
+        for (uint32_t j = 0; j < FFT_OWN; j++) {
+            points[j] = points[j] * of_own[j * WARP_THREADS + lane];
         }
         thread.meet();
 UNROLL
         for (uint32_t j = 0; j < FFT_OWN; j++) {
-            points[j] = points[j] + of_other[j * WARP_THREADS + lane];
+            const uint32_t at = j * WARP_THREADS + lane;
+            points[j] = multiply_add(of_other[at], of_others[at], points[j]);
         }
         thread.meet();
         fft_back(thread, lane, args.roots, exchange, points);

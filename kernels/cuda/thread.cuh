@@ -18,6 +18,9 @@ struct DeviceThread {
     // All threads of the block meet here.
     __device__ __forceinline__ void meet() const { __syncthreads(); }
 
+    // Adds to a word that others add to as well.
+    __device__ __forceinline__ void add(uint32_t *word, uint32_t value) const { atomicAdd(word, value); }
+
     // All threads of the warp meet here: what they wrote to shared memory before is there for each of them.
     __device__ __forceinline__ void meet_warp() const { __syncwarp(); }
 };

@@ -1,6 +1,7 @@
 //! What a backend computes. All words are residues modulo 2^64 (modulo 2^32 between keyswitch and bootstrap).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE, SMALL_WORDS};
 use fhe::{EvaluationKey, FheError, ParamSet};
@@ -165,6 +166,16 @@ impl Read {
     }
 }
 
+/// Where a batch's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    pub linear: Duration,
+    pub keyswitch: Duration,
+    /// And the keyswitch, of a device that does not stop between them.
+    pub bootstrap: Duration,
+    pub bootstraps: usize,
+}
+
 /// A device that computes. Indexes into `keys` come with each ciphertext; a wrong one is an error, never a panic.
 pub trait Backend: Send + Sync + 'static {
     /// An evaluation key in the form this device computes with.
@@ -222,4 +233,24 @@ pub trait Backend: Send + Sync + 'static {
         uses: &[u32],
         reads: &[Read],
     ) -> Result<LweBatch, KernelError>;
+
+    /// A keyswitch, then a bootstrap: what every lookup of a program is.
+    fn look_up(
+        &self,
+        keys: &[Arc<Self::Key>],
+        batch: &LweBatch,
+        tables: &[&Table],
+        uses: &[u32],
+        reads: &[Read],
+        timings: &mut Timings,
+    ) -> Result<LweBatch, KernelError> {
+        let started = Instant::now();
+        let small = self.keyswitch(keys, batch)?;
+        timings.keyswitch += started.elapsed();
+        let started = Instant::now();
+        let out = self.bootstrap(keys, &small, tables, uses, reads)?;
+        timings.bootstrap += started.elapsed();
+        timings.bootstraps += uses.len();
+        Ok(out)
+    }
 }

@@ -19,11 +19,13 @@ mod hide;
 mod key;
 mod keyswitch;
 mod linear;
+mod peak;
 mod rotation;
 mod simd;
 
 pub(crate) use bootstrap::Switched;
 pub use key::CpuKey;
+pub use peak::Peaks;
 
 #[derive(Debug)]
 pub struct CpuBackend {
@@ -39,6 +41,16 @@ impl CpuBackend {
             .build()
             .map_err(|e| KernelError::Threads(e.to_string()))?;
         Ok(Self { pool })
+    }
+
+    /// That a matrix product fits its inputs.
+    pub(crate) fn check_linear(
+        &self,
+        inputs: &LweBatch,
+        sums: &[LweSum<'_>],
+    ) -> Result<(), KernelError> {
+        check_len(inputs.words.len(), inputs.len(), LWE_WORDS)?;
+        linear::check_sums(inputs, sums)
     }
 
     /// Runs work on this backend's threads.
@@ -96,7 +108,7 @@ fn key_of<'k>(
         .ok_or(KernelError::Shape("there is no such key"))
 }
 
-fn check_len(words: usize, ciphertexts: usize, each: usize) -> Result<(), KernelError> {
+pub(crate) fn check_len(words: usize, ciphertexts: usize, each: usize) -> Result<(), KernelError> {
     if words == ciphertexts * each {
         Ok(())
     } else {
@@ -143,8 +155,7 @@ impl Backend for CpuBackend {
     }
 
     fn linear(&self, inputs: &LweBatch, sums: &[LweSum<'_>]) -> Result<LweBatch, KernelError> {
-        check_len(inputs.words.len(), inputs.len(), LWE_WORDS)?;
-        linear::check_sums(inputs, sums)?;
+        self.check_linear(inputs, sums)?;
         let mut out = LweBatch::zeros(sums.iter().map(|sum| sum.key).collect());
         let one = |(target, sum): (&mut [u64], &LweSum<'_>)| linear::sum(inputs, sum, target);
         self.each(&mut out.words, sums, one);
@@ -244,12 +255,22 @@ pub(crate) fn check_lookups(
     reads: &[Read],
 ) -> Result<Vec<Range<usize>>, KernelError> {
     check_len(batch.words.len(), batch.len(), SMALL_WORDS)?;
-    if uses.len() != batch.len() || uses.iter().any(|&table| table as usize >= tables.len()) {
+    check_reads(batch.len(), tables, uses, reads)
+}
+
+/// The same of so many inputs of any kind.
+pub(crate) fn check_reads(
+    inputs: usize,
+    tables: &[&Table],
+    uses: &[u32],
+    reads: &[Read],
+) -> Result<Vec<Range<usize>>, KernelError> {
+    if uses.len() != inputs || uses.iter().any(|&table| table as usize >= tables.len()) {
         return Err(KernelError::Shape(
             "one table that is there for each ciphertext",
         ));
     }
-    group_reads(reads, batch.len())
+    group_reads(reads, inputs)
 }
 
 /// Where the reads of each input are; they are in the order of their inputs.

@@ -49,17 +49,20 @@ pub trait Device: Send + Sync {
     /// The most ciphertexts, and the most results, of one call.
     fn batch(&self) -> usize;
 
+    /// The most results of one ciphertext.
+    fn most_reads(&self) -> usize;
+
     /// Puts a key of the set with bootstraps into a place, whatever was there. The first one in a place allocates it.
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError>;
 
-    /// An integer matrix product modulo 2^64: [`LWE_WORDS`](fhe::params::LWE_WORDS) words of `out` for each sum. Inputs and sums
-    /// are at most [`Device::batch`] each.
+    /// An integer matrix product modulo 2^64: [`LWE_WORDS`](fhe::params::LWE_WORDS) words of `out` for each sum. `false`: it is more
+    /// than the device has buffers for, and was not done.
     fn linear(
         &self,
         inputs: &LweBatch,
         sums: &[LweSum<'_>],
         out: &mut [u64],
-    ) -> Result<(), DeviceError>;
+    ) -> Result<bool, DeviceError>;
 
     /// From large ciphertexts to small ones. `places`: of each of the call's keys.
     fn keyswitch(

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use edge_types::Digest;
 use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE};
@@ -83,15 +83,6 @@ impl<K> Job<K> {
             rows,
         }
     }
-}
-
-/// Where a batch's time went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timings {
-    pub linear: Duration,
-    pub keyswitch: Duration,
-    pub bootstrap: Duration,
-    pub bootstraps: usize,
 }
 
 #[derive(Debug)]
@@ -264,15 +255,9 @@ impl<B: Backend> Engine<B> {
                 uses.extend(lookup.uses.iter().map(|table| first + table));
             }
         }
-        let started = Instant::now();
-        let small = self.backend.keyswitch(keys, &inputs)?;
-        timings.keyswitch += started.elapsed();
-        let started = Instant::now();
         *batch = self
             .backend
-            .bootstrap(keys, &small, &tables, &uses, &reads)?;
-        timings.bootstrap += started.elapsed();
-        timings.bootstraps += uses.len();
+            .look_up(keys, &inputs, &tables, &uses, &reads, timings)?;
         Ok(())
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use fhe::params::*;
 use fhe::{ClientKey, Entropy, EvaluationKey, ParamSet, TestEntropy};
 
+pub mod card;
+
 use crate::cpu::CpuKey;
 use crate::{Backend, CpuBackend};
 

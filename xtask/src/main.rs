@@ -5,6 +5,7 @@ mod browser;
 mod demo;
 mod filters;
 mod fuzz;
+mod kernels;
 mod languages;
 mod layers;
 mod peers;
@@ -34,6 +35,8 @@ usage: cargo xtask COMMAND
   policies                  build policies/ as Wasm components into target/policies/
   filters                   build the proxy-wasm filters of others that tests run, into target/filters/
   fuzz [TARGET] [SECONDS]   run the fuzz targets (all, a minute each, without a name)
+  kernels [--write]         compile the CUDA kernels for every architecture (no GPU is needed), print what each takes, and fail if
+                            registers are spilled or kernels/cuda/kernels.fatbin is another; --write writes that
   languages                 build the example policy, and small ones for benchmarks, in every language into target/languages/
   redis                     find or unpack the Redis server that tests run, and print its path
   vulkan                    find or unpack the software GPU that the wgpu backend is tested on, and print what runs a
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
             }
         }),
         Some("filters") => filters::build(&root).map(|folder| println!("{}", folder.display())),
+        Some("kernels") => kernels::run(&root, &args[1..]),
         Some("languages") => languages::build(&root).map(|folder| println!("{}", folder.display())),
         Some("redis") => redis_server::find(&root).map(|found| {
             if let Some(program) = found {

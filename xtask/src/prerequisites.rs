@@ -36,7 +36,7 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// What policies in other languages and some tests need: without it they are left out, but not in CI.
+/// What policies in other languages, CUDA kernels and some tests need: without it they are left out, but not in CI.
 const FOR_SOME: &[Need] = &[
     Need {
         program: "redis-server",
@@ -47,7 +47,7 @@ const FOR_SOME: &[Need] = &[
     Need {
         program: "python3",
         argument: "--version",
-        why: "compilers for C, Zig and Python come from PyPI",
+        why: "compilers for C, Zig, Python and CUDA come from PyPI",
         cure: "Debian, Ubuntu: apt-get install python3 python3-pip   macOS: brew install python",
     },
     Need {

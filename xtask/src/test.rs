@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::process::{cargo, complete, heading};
-use crate::{browser, demo, filters, languages, prerequisites, redis_server, tidy, vulkan, wasm};
+use crate::{
+    browser, demo, filters, kernels, languages, prerequisites, redis_server, tidy, vulkan, wasm,
+};
 
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     if let Some(unknown) = args.first() {
@@ -27,17 +29,22 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     let languages = languages::build(root)?;
     heading("a Redis server");
     let redis = redis_server::find(root)?;
+    heading("CUDA kernels, every architecture");
+    let nvrtc = kernels::check(root)?;
     heading("a GPU in software");
     let vulkan = vulkan::find(root)?;
     heading("tests of the workspace");
     let mut tests = vulkan.cargo(root);
     tests
-        .args(["test", "--workspace", "--features", "kernels/wgpu"])
+        .args(["test", "--workspace"])
         .env("VEILGATE_POLICIES_DIR", &directory)
         .env("VEILGATE_FILTERS_DIR", &filters)
         .env("VEILGATE_LANGUAGES_DIR", &languages);
     if let Some(redis) = redis {
         tests.env("VEILGATE_REDIS_SERVER", redis);
+    }
+    if let Some(nvrtc) = nvrtc {
+        tests.env("VEILGATE_NVRTC_DIR", nvrtc);
     }
     complete("cargo test", &mut tests)?;
     heading("the gateway without its FHE core still builds");

@@ -25,12 +25,16 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut config = config::load(&args.config)?;
     config.policy_host.compiler = compile::program();
-    let mut policies = None;
+    let (mut policies, mut computes) = (None, None);
     if !args.text_only {
         let mut problems = problems(&config);
         match Policies::load(&config, Services::default()) {
             Ok(loaded) => policies = Some(loaded),
             Err(error) => problems.push(error.to_string()),
+        }
+        match devices(&config) {
+            Ok(found) => computes = found,
+            Err(error) => problems.push(error),
         }
         if !problems.is_empty() {
             let file = args.config.display();
@@ -41,6 +45,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         }
     }
     print!("{}", summary(&args.config, &config, policies.as_ref()));
+    if let Some(computes) = computes {
+        println!("  fhe       computes on {computes}");
+    }
     Ok(())
 }
 
@@ -89,6 +96,25 @@ fn problems(config: &Config) -> Vec<String> {
         problems.push(format!("[fhe]: {error}"));
     }
     problems
+}
+
+/// What encrypted scoring would be computed with, if there is any.
+#[cfg(feature = "fhe")]
+fn devices(config: &Config) -> Result<Option<String>, String> {
+    let Some(fhe) = &config.fhe else {
+        return Ok(None);
+    };
+    let found = crate::fhe::check_devices(&crate::fhe::FheOptions::from(fhe));
+    let names = found.map_err(|error| error.to_string())?;
+    Ok(Some(match names.is_empty() {
+        true => "the CPU".to_owned(),
+        false => names.join("; "),
+    }))
+}
+
+#[cfg(not(feature = "fhe"))]
+fn devices(_: &Config) -> Result<Option<String>, String> {
+    Ok(None)
 }
 
 fn summary(file: &Path, config: &Config, policies: Option<&Policies>) -> String {

@@ -236,6 +236,8 @@ pub(super) struct RawFhe {
     pub queue_bytes: Option<Spanned<Size>>,
     pub max_wait: Option<Span>,
     pub threads: Option<Spanned<u64>>,
+    pub devices: Option<Text>,
+    pub device_key_memory: Option<Spanned<Size>>,
     pub nice: Option<Spanned<u64>>,
     pub key_ttl: Option<Spanned<Span>>,
     pub rotation_grace: Option<Spanned<Span>>,

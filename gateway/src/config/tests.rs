@@ -363,9 +363,14 @@ fn tenants_of_encrypted_scoring_have_quotas_and_tokens_that_are_never_shown() {
     assert_eq!(config.jobs_dir, Path::new("/etc/veilgate/jobs"));
     assert_eq!(config.counters_dir, Path::new("/etc/veilgate/counters"));
     assert_eq!(config.max_streams, 64);
+    assert_eq!(
+        (config.devices, config.device_key_memory),
+        (FheDevices::Best, None)
+    );
     let hash = format!("token_hash = \"blake3:{}\"\n", "0a".repeat(32));
     let config = parse_ok(&fhe(&format!(
         "key_ttl = \"30d\"\nrotation_grace = \"1h\"\nmax_keys = 8\npriority = 3\n\
+         devices = \"cuda\"\ndevice_key_memory = \"8GiB\"\n\
          [[fhe.tenant]]\nname = \"acme\"\n{hash}token_file = \"acme.token\"\npriority = 9\n\
          [[fhe.tenant]]\nname = \"beta\"\nmax_keys = 2\nmax_key_bytes = \"64MB\"\n"
     )));
@@ -374,6 +379,8 @@ fn tenants_of_encrypted_scoring_have_quotas_and_tokens_that_are_never_shown() {
         !config.anonymous,
         "who is nobody is refused once there are tenants"
     );
+    assert_eq!(config.devices, FheDevices::Cuda);
+    assert_eq!(config.device_key_memory, Some(8 << 30));
     let [acme, beta] = &config.tenants[..] else {
         panic!("two tenants")
     };
@@ -410,6 +417,9 @@ fn tenants_of_encrypted_scoring_have_quotas_and_tokens_that_are_never_shown() {
         ("key_ttl = \"1s\"".to_owned(), "60 s and 10 years"),
         ("rotation_grace = \"400d\"".to_owned(), "0 and a year"),
         ("job_ttl = \"1s\"".to_owned(), "60 s and a year"),
+        ("devices = \"gpu\"".to_owned(), "\"cpu\""),
+        ("devices = \"opencl\"".to_owned(), "\"best\", \"cpu\""),
+        ("device_key_memory = \"1MiB\"".to_owned(), "is not between"),
     ] {
         let Err(error) = read(&text) else {
             panic!("{text} is taken")

@@ -13,13 +13,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use fhe::{Entropy, OsEntropy};
-use kernels::cpu::CpuKey;
-use kernels::{CpuBackend, Engine, Job, KernelError, MAX_CIPHERTEXTS, Timings};
+use kernels::{
+    Accelerated, AcceleratedKey, CpuBackend, Engine, Gpus, Job, KernelError, MAX_CIPHERTEXTS,
+    Timings,
+};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::keys::KeyStore;
-use super::{FheOptions, FheStartError, Problem};
+use super::{FheOptions, FheStartError, Problem, devices};
 
 mod asked;
 mod nice;
@@ -99,10 +101,11 @@ impl Batcher {
         self.0.changed.notify_all();
     }
 
-    /// `threads` as the backend takes them. They are started by the engine's own thread, and so run as low as it does.
+    /// `threads` as the CPU takes them. They are started by the engine's own thread, and so run as low as it does.
     pub fn start(
         name: &'static str,
         threads: Option<usize>,
+        gpus: Option<Arc<Gpus>>,
         keys: Arc<KeyStore>,
         limits: Limits,
     ) -> Result<Self, FheStartError> {
@@ -120,13 +123,15 @@ impl Batcher {
         let of_worker = shared.clone();
         let work = move || {
             nice::lower_this_thread(limits.nice);
-            match CpuBackend::new(threads).map(Engine::new) {
-                Ok(engine) => {
+            match CpuBackend::new(threads) {
+                Ok(cpu) => {
+                    let engine = Engine::new(Accelerated::new(cpu, gpus.clone()));
                     let _ = told.send(Ok(()));
                     let shared = of_worker;
                     Worker {
                         shared,
                         engine,
+                        gpus,
                         keys,
                     }
                     .run();
@@ -175,7 +180,9 @@ impl Batcher {
 
 struct Worker {
     shared: Arc<Shared>,
-    engine: Engine<CpuBackend>,
+    engine: Engine<Accelerated>,
+    /// Those of the engine.
+    gpus: Option<Arc<Gpus>>,
     keys: Arc<KeyStore>,
 }
 
@@ -298,14 +305,14 @@ impl Worker {
 
     fn evaluate_ready(
         &self,
-        ready: Vec<(Waiting, Arc<CpuKey>)>,
+        ready: Vec<(Waiting, Arc<AcceleratedKey>)>,
         gathering: Instant,
         began: Instant,
     ) {
         if ready.is_empty() {
             return;
         }
-        let jobs: Vec<Job<CpuKey>> = ready
+        let jobs: Vec<Job<AcceleratedKey>> = ready
             .iter()
             .map(|(one, key)| Job {
                 program: one.asked.ask.program.clone(),
@@ -349,7 +356,12 @@ impl Worker {
     }
 
     /// A failed batch again, each alone, so that only the request at fault fails.
-    fn one_by_one(&self, ready: Vec<(Waiting, Arc<CpuKey>)>, gathering: Instant, began: Instant) {
+    fn one_by_one(
+        &self,
+        ready: Vec<(Waiting, Arc<AcceleratedKey>)>,
+        gathering: Instant,
+        began: Instant,
+    ) {
         if ready.len() > 1 {
             ready
                 .into_iter()
@@ -361,11 +373,12 @@ impl Worker {
         }
     }
 
-    fn count(&self, ready: &[(Waiting, Arc<CpuKey>)], timings: &Timings) {
+    fn count(&self, ready: &[(Waiting, Arc<AcceleratedKey>)], timings: &Timings) {
         let engine = self.shared.name;
         let rows: usize = ready.iter().map(|(one, _)| one.rows.len()).sum();
         metrics::counter!("gateway_fhe_rows_total", "engine" => engine).increment(rows as u64);
         metrics::counter!("gateway_fhe_bootstraps_total").increment(timings.bootstraps as u64);
+        devices::count(self.gpus.as_deref(), timings.bootstraps as u64);
         metrics::histogram!("gateway_fhe_batch_requests", "engine" => engine)
             .record(ready.len() as f64);
         let parts = [

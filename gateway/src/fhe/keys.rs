@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fhe::{EvaluationKey, FheError, KeyId, ParamSet};
-use kernels::cpu::CpuKey;
-use kernels::{Backend, CpuBackend};
+use kernels::{Accelerated, AcceleratedKey, Backend};
 use parking_lot::Mutex;
 
 use super::{Tenant, durable};
@@ -380,11 +379,11 @@ impl KeyStore {
     /// an engine's thread.
     pub fn expanded(
         &self,
-        backend: &CpuBackend,
+        backend: &Accelerated,
         tenant: &Tenant,
         id: KeyId,
         needed: ParamSet,
-    ) -> Result<Arc<CpuKey>, KeyStoreError> {
+    ) -> Result<Arc<AcceleratedKey>, KeyStoreError> {
         let name = (tenant.clone(), id);
         let info = {
             let now = self.now();
@@ -404,12 +403,12 @@ impl KeyStore {
 
     fn expand(
         &self,
-        backend: &CpuBackend,
+        backend: &Accelerated,
         name: &Name,
         info: KeyInfo,
         needed: ParamSet,
         need: Need,
-    ) -> Result<Option<Arc<CpuKey>>, KeyStoreError> {
+    ) -> Result<Option<Arc<AcceleratedKey>>, KeyStoreError> {
         let id = name.1;
         let bytes = self.expanded_bytes(backend, needed);
         let lead = match self.cache.turn((id, needed), bytes, need) {
@@ -432,7 +431,7 @@ impl KeyStore {
     }
 
     /// Expands a key before it is needed, if there is room for it.
-    fn warm(&self, backend: &CpuBackend, name: &Name) {
+    fn warm(&self, backend: &Accelerated, name: &Name) {
         let info = match self.index.lock().ready(name, self.now()) {
             Ok(entry) => entry.info,
             Err(_) => return,
@@ -443,7 +442,7 @@ impl KeyStore {
     }
 
     /// Memory that a key takes once it is expanded for programs of this set.
-    pub fn expanded_bytes(&self, backend: &CpuBackend, needed: ParamSet) -> u64 {
+    pub fn expanded_bytes(&self, backend: &Accelerated, needed: ParamSet) -> u64 {
         backend.expanded_bytes(needed) as u64
     }
 

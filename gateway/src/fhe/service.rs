@@ -4,11 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use http::{Request, Response, header};
+use kernels::survey::Wanted;
 
 use super::{FheOptions, FheService, Tenant, TenantSettings, TokenSource};
 use crate::admin::ProgramDesk;
 use crate::body::Body;
-use crate::config::{FheConfig, FheQuotas, FheTenantConfig, FheToken};
+use crate::config::{FheConfig, FheDevices, FheQuotas, FheTenantConfig, FheToken};
 use crate::error::ProxyError;
 use crate::pipeline::Service;
 
@@ -34,6 +35,13 @@ impl From<&FheConfig> for FheOptions {
             queue_bytes: config.queue_bytes,
             max_wait: config.max_wait,
             threads: config.threads,
+            devices: match config.devices {
+                FheDevices::Best => Wanted::Best,
+                FheDevices::Cpu => Wanted::Cpu,
+                FheDevices::Cuda => Wanted::Cuda,
+                FheDevices::Wgpu => Wanted::Wgpu,
+            },
+            device_key_memory: config.device_key_memory,
             key_ttl: config.key_ttl,
             rotation_grace: config.rotation_grace,
             prewarm: config.prewarm,

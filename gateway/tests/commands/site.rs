@@ -136,11 +136,17 @@ pub struct Process {
 
 impl Process {
     pub fn start(dir: &Path, args: &[&str]) -> Self {
+        Self::start_with(dir, args, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn start_with(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_veilgate"))
             .current_dir(dir)
             .args(args)
             .env_remove("VEILGATE_LOG")
             .env("CACHE_DIRECTORY", dir.join("cache"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

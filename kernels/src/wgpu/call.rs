@@ -93,6 +93,10 @@ impl Device for WgpuDevice {
         self.plan.batch
     }
 
+    fn most_reads(&self) -> usize {
+        self.plan.batch
+    }
+
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError> {
         // Before others have to wait for it.
         let words = Words::new(key)?;
@@ -106,9 +110,12 @@ impl Device for WgpuDevice {
         inputs: &LweBatch,
         sums: &[LweSum<'_>],
         out: &mut [u64],
-    ) -> Result<(), DeviceError> {
-        self.fits(inputs.len().max(sums.len()))?;
-        linear::sums(&self.hold()?.gpu, inputs, sums, out)
+    ) -> Result<bool, DeviceError> {
+        if self.fits(inputs.len().max(sums.len())).is_err() {
+            return Ok(false);
+        }
+        linear::sums(&self.hold()?.gpu, inputs, sums, out)?;
+        Ok(true)
     }
 
     fn keyswitch(

@@ -149,9 +149,9 @@ fn sums_are_those_of_the_cpu() {
         .collect();
     let expected = fixture().backend.linear(&inputs, &sums).unwrap();
     let mut out = vec![7; sums.len() * LWE_WORDS];
-    device.linear(&inputs, &sums, &mut out).unwrap();
+    assert!(device.linear(&inputs, &sums, &mut out).unwrap());
     assert_eq!(out, expected.words);
-    device.linear(&inputs, &[], &mut []).unwrap();
+    assert!(device.linear(&inputs, &[], &mut []).unwrap());
 }
 
 fn keyswitched(device: &WgpuDevice, batch: &LweBatch) -> Vec<u32> {
@@ -318,7 +318,7 @@ fn what_a_device_cannot_take_is_an_error() {
     let batch = LweBatch::zeros(vec![0; limit + 1]);
     let sums = device.linear(&batch, &[], &mut []);
     let too_large = KernelError::TooLarge { got: 17, limit: 16 }.to_string();
-    assert_eq!(sums.unwrap_err().to_string(), too_large);
+    assert!(matches!(sums, Ok(false)), "{sums:?}");
     let table = Table::new(&[1], 3).unwrap();
     let reads: Reads = vec![vec![0; limit + 1]];
     let lookup = looked_up(&[batch.ciphertext(0)], &[0], &[0], &reads, |tasks| {
@@ -377,7 +377,7 @@ fn what_the_driver_refuses_is_an_error_once() {
         matches!(refused, Err(DeviceError::Driver(_))),
         "{refused:?}"
     );
-    device.linear(&batch, &sums, &mut out).unwrap();
+    assert!(device.linear(&batch, &sums, &mut out).unwrap());
     assert_eq!((out[0], out[LWE_WORDS - 1]), (0, 5));
 }
 

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use fhe::program::Decide;
 use fhe::text::TextEncoder;
 use fhe::{Client, ClientKey, Entropy, FheError, OsEntropy, Program, PublicProgram, Score};
-use kernels::{Backend, Compiled, CpuBackend, Engine, KernelError};
+use kernels::{Accelerated, Backend, Compiled, Engine, KernelError};
 use models::Model;
 use serde::Serialize;
 
 use super::super::Failure;
+use super::super::backend::Choice;
 use super::super::infer::data::{self, Table};
 use super::super::infer::row::Row;
 use super::super::keys::size;
@@ -42,6 +43,9 @@ pub(super) struct Args {
     /// Threads to evaluate with; by default one for each core
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// What to evaluate with
+    #[arg(long, value_enum, default_value_t)]
+    backend: Choice,
     /// JSON, for scripts
     #[arg(long)]
     json: bool,
@@ -96,7 +100,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
         None => quantised.clone(),
     };
-    let encrypted = Encrypted::of(program, args.threads, &rows)?;
+    let encrypted = Encrypted::of(program, args.backend.open(args.threads)?, &rows)?;
     let measured = |answers: &[Labelled]| {
         let answers = answers
             .iter()
@@ -271,7 +275,7 @@ struct Encrypted {
 }
 
 impl Encrypted {
-    fn of(program: Program, threads: Option<usize>, rows: &[Row]) -> Result<Self, Failure> {
+    fn of(program: Program, backend: Accelerated, rows: &[Row]) -> Result<Self, Failure> {
         let failed = |e: FheError| Failure::new(e.to_string());
         let broken = |e: KernelError| Failure::new(e.to_string());
         let public = PublicProgram::from(&program);
@@ -279,7 +283,7 @@ impl Encrypted {
         let secret = ClientKey::generate(program.params(), &mut OsEntropy).map_err(failed)?;
         let evaluation = secret.evaluation_key(&mut OsEntropy).map_err(failed)?;
         let client = Client::new(secret, evaluation.id());
-        let engine = Engine::new(CpuBackend::new(threads).map_err(broken)?);
+        let engine = Engine::new(backend);
         let key = Arc::new(engine.backend().expand(&evaluation).map_err(broken)?);
         let compiled = Arc::new(Compiled::new(program).map_err(broken)?);
         let mut this = Self {

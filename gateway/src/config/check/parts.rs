@@ -9,12 +9,23 @@ use super::fields::{Fields, span};
 use super::tenants;
 use crate::config::raw::{RawCache, RawFhe, RawLimits, RawOutbox, RawServer, RawSync};
 use crate::config::report::Problem;
-use crate::config::{CacheConfig, FheConfig, LimitsConfig, OutboxConfig, ServerConfig, SyncConfig};
+use crate::config::{
+    CacheConfig, FheConfig, FheDevices, LimitsConfig, OutboxConfig, ServerConfig, SyncConfig,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+
+const DEVICES: [(&str, FheDevices); 4] = [
+    ("best", FheDevices::Best),
+    ("cpu", FheDevices::Cpu),
+    ("cuda", FheDevices::Cuda),
+    ("wgpu", FheDevices::Wgpu),
+];
+/// One key of a set with bootstraps takes 90 MB on a device.
+const LEAST_DEVICE_KEYS: u64 = 128 * MIB;
 
 pub(super) fn server(raw: &RawServer, fields: &mut Fields<'_>) -> ServerConfig {
     if let Some(name) = &raw.name {
@@ -113,6 +124,11 @@ pub(super) fn fhe(raw: &RawFhe, fields: &mut Fields<'_>) -> Option<FheConfig> {
             .threads
             .as_ref()
             .map(|count| fields.count(Some(count), 1, 1..=1024) as usize),
+        devices: fields.word(raw.devices.as_ref(), &DEVICES, FheDevices::default()),
+        device_key_memory: raw
+            .device_key_memory
+            .as_ref()
+            .map(|size| fields.size(Some(size), LEAST_DEVICE_KEYS, LEAST_DEVICE_KEYS..=TIB)),
         nice: fields.count(raw.nice.as_ref(), 10, 0..=19) as u8,
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fhe::{KeyId, ParamSet};
-use kernels::cpu::CpuKey;
+use kernels::AcceleratedKey;
 use parking_lot::{Condvar, Mutex};
 
 /// By what it was expanded for, too: sums alone need next to nothing of a key with bootstraps.
@@ -45,7 +45,7 @@ enum Slot {
         bytes: u64,
     },
     Held {
-        key: Arc<CpuKey>,
+        key: Arc<AcceleratedKey>,
         bytes: u64,
         used: u64,
         at: Instant,
@@ -62,7 +62,7 @@ impl Slot {
 
 /// What is to be done by whoever asked.
 pub(super) enum Turn<'c> {
-    Held(Arc<CpuKey>),
+    Held(Arc<AcceleratedKey>),
     /// Expand it; others wait for this.
     Lead(Lead<'c>),
     /// There is no room, and it is not needed now.
@@ -187,7 +187,7 @@ impl Inner {
 
 impl Lead<'_> {
     /// It is expanded, and from now on held.
-    pub fn hold(self, key: Arc<CpuKey>) {
+    pub fn hold(self, key: Arc<AcceleratedKey>) {
         let mut inner = self.cache.inner.lock();
         inner.clock += 1;
         let held = Slot::Held {

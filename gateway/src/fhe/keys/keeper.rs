@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kernels::CpuBackend;
+use kernels::Accelerated;
 use parking_lot::{Condvar, Mutex};
 
 use super::{KeyStore, Name};
@@ -57,7 +57,7 @@ pub(in crate::fhe) struct Keeper {
 
 impl Keeper {
     /// `warm`: with what to expand ahead of need; `None` to sweep only.
-    pub fn start(store: Arc<KeyStore>, warm: Option<CpuBackend>) -> std::io::Result<Self> {
+    pub fn start(store: Arc<KeyStore>, warm: Option<Accelerated>) -> std::io::Result<Self> {
         if warm.is_some() {
             let recent = store.index.lock().by_recency(store.now());
             let mut queue = store.work.queue.lock();
@@ -92,7 +92,7 @@ impl Drop for Keeper {
     }
 }
 
-fn run(store: &KeyStore, warm: Option<&CpuBackend>) {
+fn run(store: &KeyStore, warm: Option<&Accelerated>) {
     let mut next_sweep = Instant::now();
     loop {
         if Instant::now() >= next_sweep {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::fhe::{TenantSettings, tenant::DEFAULT_MAX_KEYS};
 use fhe::{ClientKey, TestEntropy};
+use kernels::CpuBackend;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const DAY: u64 = 86_400;
@@ -105,12 +106,16 @@ fn replacing(key: &EvaluationKey) -> Wishes {
     Wishes::new(None, None, Some(key.id())).unwrap()
 }
 
+fn backend() -> Accelerated {
+    Accelerated::new(CpuBackend::new(Some(1)).unwrap(), None)
+}
+
 fn expand(
     store: &KeyStore,
     tenant: &Tenant,
     key: &EvaluationKey,
-) -> Result<Arc<CpuKey>, KeyStoreError> {
-    let backend = CpuBackend::new(Some(1)).unwrap();
+) -> Result<Arc<AcceleratedKey>, KeyStoreError> {
+    let backend = backend();
     store.expanded(&backend, tenant, key.id(), ParamSet::Linear)
 }
 
@@ -200,7 +205,7 @@ fn a_damaged_file_is_removed_and_said_to_be_damaged() {
 #[test]
 fn the_least_recently_used_key_leaves_the_cache() {
     let mut bench = bench();
-    let backend = CpuBackend::new(Some(1)).unwrap();
+    let backend = backend();
     bench.cache_bytes = 2 * backend.expanded_bytes(ParamSet::Linear) as u64;
     let store = bench.open();
     let (a, keys) = (tenant("a"), [key(1), key(10), key(20)]);
@@ -532,7 +537,7 @@ fn the_keeper_warms_what_is_there_and_what_comes() {
     let (a, first, second) = (tenant("a"), key(1), key(2));
     plain(&bench.open(), &a, &first);
     let store = Arc::new(bench.open());
-    let backend = CpuBackend::new(Some(1)).unwrap();
+    let backend = backend();
     let keeper = Keeper::start(store.clone(), Some(backend)).unwrap();
     let held = |count: usize| {
         for _ in 0..500 {

@@ -1,0 +1,547 @@
+//! A CUDA device: what it holds, and the order in which its kernels are launched.
+#![allow(unsafe_code)]
+
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use fhe::EvaluationKey;
+use fhe::params::*;
+use parking_lot::Mutex;
+
+use super::args::*;
+use super::constants::{Factors, roots};
+use super::lane::{Indexes, Lane};
+use super::plan::{self, TILE_SIZES};
+use super::runtime::{Kernel, Runtime, Stream};
+use crate::backend::{KernelError, LweBatch, LweSum, Table};
+use crate::device::{Device, DeviceError, Task};
+use crate::rns::PRIMES;
+use crate::survey::Budget;
+
+/// How ciphertexts are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By Fourier transforms in f64, where that is half as fast as f32, with up to so many ciphertexts in a block.
+    Fourier { together: usize },
+    /// Exactly, in integers: everywhere else.
+    Exact,
+}
+
+/// What a driver tells of a device.
+#[derive(Clone, Debug)]
+pub struct About {
+    pub name: String,
+    pub method: Method,
+    pub multiprocessors: usize,
+}
+
+/// Words from one row of a keyswitch key to the next.
+const KEYSWITCH_STRIDE: usize = 920;
+const KEYSWITCH_ROWS: usize = POLYNOMIAL_SIZE * KS_LEVELS;
+const KEYSWITCH_BYTES: usize = KEYSWITCH_ROWS * KEYSWITCH_STRIDE * 4;
+const POLYNOMIALS: usize = SMALL_DIMENSION * 4;
+/// 1024 complex points, or 2048 residues modulo each of two primes.
+const ROTATION_BYTES: usize = POLYNOMIALS * POLYNOMIAL_SIZE * 8;
+pub const KEY_BYTES: usize = KEYSWITCH_BYTES + ROTATION_BYTES;
+
+/// Polynomials of a block of [`Kernel::ConvertFft`].
+const CONVERT_TOGETHER: usize = 4;
+/// Rotations that a multiprocessor does at once.
+const TOGETHER: usize = 4;
+/// Waves of rotations in a piece of work: enough for the copies of one piece to hide behind the other.
+const WAVES: usize = 4;
+const STREAMS: [Stream; 2] = [0, 1];
+const LEAST_CAPACITY: usize = 64;
+const MOST_PLACES: usize = 4096;
+
+pub struct CudaDevice<R: Runtime> {
+    runtime: R,
+    about: About,
+    capacity: usize,
+    places: usize,
+    constants: Constants,
+    state: Mutex<State<R>>,
+}
+
+/// Addresses of what never changes.
+struct Constants {
+    twiddles: [Twiddles; 2],
+    roots: Address,
+}
+
+struct State<R: Runtime> {
+    lanes: [Lane<R>; 2],
+    keys: Vec<Option<KeyPlace>>,
+    /// A bootstrap key on its way: as clients have it.
+    standard: Address,
+    staging: R::Staging,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KeyPlace {
+    keyswitch: Address,
+    rotation: Address,
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Steps {
+    Keyswitch,
+    Bootstrap,
+    Both,
+}
+
+impl<R: Runtime> CudaDevice<R> {
+    /// Takes the device's memory: for work at once, for keys as they come.
+    pub fn new(runtime: R, about: About, budget: Budget) -> Result<Self, DeviceError> {
+        let (free, _) = runtime.memory()?;
+        let mut capacity = (about.multiprocessors * TOGETHER * WAVES).max(LEAST_CAPACITY);
+        let lanes = |capacity| 2 * Lane::<R>::bytes(capacity, MOST_PLACES) as u64;
+        while capacity > LEAST_CAPACITY && lanes(capacity) > free / 4 {
+            capacity /= 2;
+        }
+        // A twentieth stays free: a driver allocates for itself too.
+        let taken = lanes(capacity) + ROTATION_BYTES as u64 + free / 20;
+        let for_keys = free.saturating_sub(taken).min(budget.key_bytes);
+        let places = (for_keys / KEY_BYTES as u64).min(MOST_PLACES as u64) as usize;
+        if places == 0 {
+            return Err(DeviceError::OutOfMemory(format!(
+                "{} MB are free, and {} MB are needed: end what else uses the device, or leave more memory to keys",
+                free >> 20,
+                (taken + KEY_BYTES as u64) >> 20
+            )));
+        }
+        let [first, second] = STREAMS.map(|stream| Lane::new(&runtime, stream, capacity, places));
+        let lanes = [first?, second?];
+        let mut staging = runtime.stage(ROTATION_BYTES / 8)?;
+        let standard = runtime.allocate(ROTATION_BYTES)?;
+        let constants = Constants::new(&runtime, &mut staging)?;
+        Ok(Self {
+            state: Mutex::new(State {
+                lanes,
+                keys: vec![None; places],
+                standard,
+                staging,
+            }),
+            runtime,
+            about,
+            capacity,
+            places,
+            constants,
+        })
+    }
+
+    #[cfg(test)]
+    pub fn runtime(&self) -> &R {
+        &self.runtime
+    }
+
+    #[cfg(test)]
+    pub fn runtime_mut(&mut self) -> &mut R {
+        &mut self.runtime
+    }
+
+    fn run<In: Pod, Out: Pod>(
+        &self,
+        steps: Steps,
+        places: &[usize],
+        tables: &[&Table],
+        tasks: &mut [Task<'_, In, Out>],
+    ) -> Result<(), DeviceError> {
+        let mut state = self.state.lock();
+        let State { lanes, keys, .. } = &mut *state;
+        let of = |&place: &usize| keys.get(place).copied().flatten();
+        let keys: Vec<KeyPlace> = places
+            .iter()
+            .map(of)
+            .collect::<Option<_>>()
+            .ok_or(KernelError::Shape("there is no key in the place"))?;
+        let pieces = plan::pieces(tasks, self.capacity);
+        let outcome = self.run_pieces(steps, lanes, &keys, tables, tasks, &pieces);
+        self.settled(outcome)
+    }
+
+    /// After a failure nothing may be on its way when the staging memory is used again.
+    fn settled<T>(&self, outcome: Result<T, DeviceError>) -> Result<T, DeviceError> {
+        if outcome.is_err() {
+            for stream in STREAMS {
+                let _ = self.runtime.wait(stream);
+            }
+        }
+        outcome
+    }
+
+    /// While a piece is computed, the one before is emptied and the next one is filled.
+    fn run_pieces<In: Pod, Out: Pod>(
+        &self,
+        steps: Steps,
+        lanes: &mut [Lane<R>; 2],
+        keys: &[KeyPlace],
+        tables: &[&Table],
+        tasks: &mut [Task<'_, In, Out>],
+        pieces: &[std::ops::Range<usize>],
+    ) -> Result<(), DeviceError> {
+        for index in 0..pieces.len() + 1 {
+            if let Some(piece) = pieces.get(index) {
+                let lane = &mut lanes[index % 2];
+                self.begin(steps, lane, keys, tables, &tasks[piece.clone()])?;
+            }
+            if let Some(before) = index.checked_sub(1) {
+                let lane = &lanes[before % 2];
+                self.runtime.wait(lane.stream)?;
+                lane.scatter(&mut tasks[pieces[before].clone()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a piece of work. The lane is free.
+    fn begin<In: Pod, Out>(
+        &self,
+        steps: Steps,
+        lane: &mut Lane<R>,
+        keys: &[KeyPlace],
+        tables: &[&Table],
+        tasks: &[Task<'_, In, Out>],
+    ) -> Result<(), DeviceError> {
+        let runtime = &self.runtime;
+        let stream = lane.stream;
+        let words = lane.gather(tasks);
+        let (used_tables, table_of) = match steps {
+            Steps::Keyswitch => (0, Vec::new()),
+            _ => lane.tables(tables, tasks),
+        };
+        let keyswitch: Vec<Address> = keys.iter().map(|key| key.keyswitch).collect();
+        let rotation: Vec<Address> = keys.iter().map(|key| key.rotation).collect();
+        let indexes = lane.indexes(tasks, &table_of, &keyswitch, &rotation);
+        let to = match steps {
+            Steps::Bootstrap => lane.device.small,
+            _ => lane.device.input,
+        };
+        // SAFETY: lanes live as long as the device, a lane is not touched before its stream was waited for, and its
+        // buffers are made for as many ciphertexts, tables and results as a piece has.
+        unsafe {
+            runtime.upload(stream, &lane.host.input, words, to)?;
+            runtime.upload(
+                stream,
+                &lane.host.indexes,
+                indexes.words,
+                lane.device.indexes,
+            )?;
+            if steps != Steps::Bootstrap {
+                self.keyswitch_step(lane, &indexes, tasks.len())?;
+            }
+            if steps == Steps::Keyswitch {
+                let words = (tasks.len() * SMALL_WORDS).div_ceil(2);
+                return runtime.download(stream, lane.device.small, words, &mut lane.host.out);
+            }
+            let words = used_tables * POLYNOMIAL_SIZE;
+            runtime.upload(stream, &lane.host.tables, words, lane.device.tables)?;
+            self.rotate_step(lane, &indexes, tasks.len())?;
+            let results: usize = tasks.iter().map(|task| task.reads.len()).sum();
+            runtime.download(
+                stream,
+                lane.device.out,
+                results * LWE_WORDS,
+                &mut lane.host.out,
+            )
+        }
+    }
+
+    /// # Safety
+    /// The lane's inputs and indexes are queued.
+    unsafe fn keyswitch_step(
+        &self,
+        lane: &Lane<R>,
+        indexes: &Indexes,
+        count: usize,
+    ) -> Result<(), DeviceError> {
+        let runtime = &self.runtime;
+        let tiles = indexes.tiles.iter().map(|(_, count)| count).sum();
+        let words = plan::keyswitch_words(tiles, self.about.multiprocessors);
+        // SAFETY: as the caller's; a block writes within the ciphertexts of its tile.
+        unsafe {
+            runtime.zero(lane.stream, lane.device.small, count * SMALL_WORDS * 4)?;
+            for (size, (address, tiles)) in TILE_SIZES.into_iter().zip(indexes.tiles) {
+                if tiles == 0 {
+                    continue;
+                }
+                let args = Keyswitch {
+                    input: lane.device.input,
+                    out: lane.device.small,
+                    keys: indexes.keyswitch_keys,
+                    tiles: address,
+                    words: words as u32,
+                    unused: 0,
+                };
+                let blocks = tiles * plan::COLUMN_BLOCKS * (POLYNOMIAL_SIZE / words);
+                runtime.launch(lane.stream, Kernel::Keyswitch(size), blocks, &args)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// The lane's small ciphertexts, indexes and tables are queued.
+    unsafe fn rotate_step(
+        &self,
+        lane: &Lane<R>,
+        indexes: &Indexes,
+        count: usize,
+    ) -> Result<(), DeviceError> {
+        let runtime = &self.runtime;
+        let switch = ModulusSwitch {
+            input: lane.device.small,
+            turns: lane.device.turns,
+        };
+        // SAFETY: as the caller's; a block writes its ciphertext's turns, and the results of its reads.
+        unsafe {
+            runtime.launch(lane.stream, Kernel::ModulusSwitch, count, &switch)?;
+            match self.about.method {
+                Method::Fourier { together } => {
+                    let args = RotateFft {
+                        lookups: indexes.lookups,
+                        ciphertexts: count as u32,
+                        unused: 0,
+                        keys: indexes.rotation_keys,
+                        roots: self.constants.roots,
+                    };
+                    let of_each = count.div_ceil(self.about.multiprocessors);
+                    let together = of_each.clamp(1, together);
+                    let blocks = count.div_ceil(together);
+                    runtime.launch(lane.stream, Kernel::RotateFft(together), blocks, &args)
+                }
+                Method::Exact => {
+                    let args = RotateRns {
+                        lookups: indexes.lookups,
+                        keys: indexes.rotation_keys,
+                        twiddles: self.constants.twiddles,
+                    };
+                    runtime.launch(lane.stream, Kernel::RotateRns, count, &args)
+                }
+            }
+        }
+    }
+
+    /// Queues the way from a bootstrap key as clients have it to that which rotations read.
+    fn convert(&self, input: Address, out: Address) -> Result<(), DeviceError> {
+        // SAFETY: all polynomials are there, and a place has room for as many.
+        unsafe {
+            match self.about.method {
+                Method::Fourier { .. } => {
+                    let args = ConvertFft {
+                        input,
+                        out,
+                        roots: self.constants.roots,
+                    };
+                    let blocks = POLYNOMIALS / CONVERT_TOGETHER;
+                    self.runtime.launch(0, Kernel::ConvertFft, blocks, &args)
+                }
+                Method::Exact => {
+                    let args = ConvertRns {
+                        input,
+                        out,
+                        twiddles: self.constants.twiddles,
+                    };
+                    self.runtime
+                        .launch(0, Kernel::ConvertRns, POLYNOMIALS, &args)
+                }
+            }
+        }
+    }
+}
+
+/// Copies words to the device and waits.
+fn put<R: Runtime>(
+    runtime: &R,
+    staging: &mut R::Staging,
+    words: &[u64],
+    to: Address,
+) -> Result<(), DeviceError> {
+    staging.as_mut()[..words.len()].copy_from_slice(words);
+    // SAFETY: the staging memory is not touched before the wait; callers give an address with room.
+    unsafe { runtime.upload(0, staging, words.len(), to)? };
+    runtime.wait(0)
+}
+
+impl Constants {
+    fn new<R: Runtime>(runtime: &R, staging: &mut R::Staging) -> Result<Self, DeviceError> {
+        let mut keep = |words: &[u64]| -> Result<Address, DeviceError> {
+            let at = runtime.allocate(words.len() * 8)?;
+            put(runtime, staging, words, at)?;
+            Ok(at)
+        };
+        let words_of = |factors: &[Factor]| -> Vec<u64> {
+            let word = |factor: &Factor| u64::from(factor.w) | u64::from(factor.w_over_p) << 32;
+            factors.iter().map(word).collect()
+        };
+        let mut twiddles = [Twiddles::default(); 2];
+        for (twiddles, prime) in twiddles.iter_mut().zip(PRIMES) {
+            let factors = Factors::of(prime);
+            *twiddles = Twiddles {
+                forward: keep(&words_of(&factors.forward))?,
+                backward: keep(&words_of(&factors.backward))?,
+                scale: factors.scale,
+            };
+        }
+        let roots: Vec<u64> = roots().into_iter().flatten().map(f64::to_bits).collect();
+        Ok(Self {
+            twiddles,
+            roots: keep(&roots)?,
+        })
+    }
+}
+
+impl<R: Runtime> Device for CudaDevice<R> {
+    fn name(&self) -> String {
+        self.about.name.clone()
+    }
+
+    fn places(&self) -> usize {
+        self.places
+    }
+
+    /// Pieces of it are cut as the buffers are.
+    fn batch(&self) -> usize {
+        crate::MAX_CIPHERTEXTS.max(self.capacity)
+    }
+
+    fn most_reads(&self) -> usize {
+        self.capacity
+    }
+
+    fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError> {
+        let asked = |error| DeviceError::Asked(KernelError::Key(error));
+        let standard = key
+            .bootstrap()
+            .map_err(asked)?
+            .par_decompress_into_lwe_bootstrap_key();
+        let rows = key
+            .keyswitch()
+            .map_err(asked)?
+            .par_decompress_into_lwe_keyswitch_key()
+            .into_container();
+        let mut state = self.state.lock();
+        let State {
+            keys,
+            standard: on_device,
+            staging,
+            ..
+        } = &mut *state;
+        let at = match keys[place] {
+            Some(at) => at,
+            None => KeyPlace {
+                keyswitch: self.runtime.allocate(KEYSWITCH_BYTES)?,
+                rotation: self.runtime.allocate(ROTATION_BYTES)?,
+            },
+        };
+        keys[place] = Some(at);
+        let words = &mut staging.as_mut()[..KEYSWITCH_BYTES / 8];
+        let targets = cast_slice_mut::<u64, u32>(words).chunks_exact_mut(KEYSWITCH_STRIDE);
+        for (target, row) in targets.zip(rows.chunks_exact(SMALL_WORDS)) {
+            target[..SMALL_WORDS].copy_from_slice(row);
+        }
+        let runtime = &self.runtime;
+        // SAFETY: the staging memory is not touched before the wait; the place was made for a key.
+        let sent = unsafe { runtime.upload(0, staging, KEYSWITCH_BYTES / 8, at.keyswitch) };
+        let outcome = sent
+            .and_then(|()| runtime.wait(0))
+            .and_then(|()| put(runtime, staging, standard.as_ref(), *on_device))
+            .and_then(|()| self.convert(*on_device, at.rotation))
+            .and_then(|()| runtime.wait(0));
+        self.settled(outcome)
+    }
+
+    fn linear(
+        &self,
+        inputs: &LweBatch,
+        sums: &[LweSum<'_>],
+        out: &mut [u64],
+    ) -> Result<bool, DeviceError> {
+        let matrix = plan::matrix(sums);
+        let groups: Vec<u64> = matrix
+            .groups
+            .iter()
+            .flat_map(|group| {
+                [
+                    group.inputs,
+                    group.weights,
+                    u64::from(group.terms) | u64::from(group.first_sum) << 32,
+                    u64::from(group.sums),
+                ]
+            })
+            .collect();
+        let lists = groups.len()
+            + matrix.weights.len()
+            + matrix.constants.len()
+            + matrix.inputs.len().div_ceil(2);
+        let fits = inputs.len().max(sums.len()) <= self.capacity
+            && lists <= self.capacity * POLYNOMIAL_SIZE;
+        if !fits {
+            return Ok(false);
+        }
+        let mut state = self.state.lock();
+        let lane = &mut state.lanes[0];
+        lane.host.input.as_mut()[..inputs.words.len()].copy_from_slice(&inputs.words);
+        let packed = lane.host.tables.as_mut();
+        let mut at = 0;
+        let mut put = |words: &[u64]| {
+            packed[at..][..words.len()].copy_from_slice(words);
+            let address = lane.device.tables + 8 * at as u64;
+            at += words.len();
+            address
+        };
+        let mut padded = matrix.inputs;
+        padded.resize(padded.len().next_multiple_of(2), 0);
+        let args = Linear {
+            input: lane.device.input,
+            out: lane.device.out,
+            groups: put(&groups),
+            inputs: put(cast_slice(&padded)),
+            weights: put(&matrix.weights),
+            constants: put(&matrix.constants),
+        };
+        let (runtime, stream) = (&self.runtime, lane.stream);
+        // SAFETY: the lane is not touched before the wait, and what it holds was measured above.
+        let queued = unsafe {
+            let words = inputs.words.len();
+            runtime
+                .upload(stream, &lane.host.input, words, lane.device.input)
+                .and_then(|()| runtime.upload(stream, &lane.host.tables, lists, lane.device.tables))
+                .and_then(|()| {
+                    let blocks = matrix.groups.len() * plan::LINEAR_BLOCKS;
+                    runtime.launch(stream, Kernel::Linear, blocks, &args)
+                })
+                .and_then(|()| {
+                    runtime.download(stream, lane.device.out, out.len(), &mut lane.host.out)
+                })
+        };
+        self.settled(queued.and_then(|()| runtime.wait(stream)))?;
+        out.copy_from_slice(&lane.host.out.as_ref()[..out.len()]);
+        Ok(true)
+    }
+
+    fn keyswitch(
+        &self,
+        places: &[usize],
+        tasks: &mut [Task<'_, u64, u32>],
+    ) -> Result<(), DeviceError> {
+        self.run(Steps::Keyswitch, places, &[], tasks)
+    }
+
+    fn bootstrap(
+        &self,
+        places: &[usize],
+        tables: &[&Table],
+        tasks: &mut [Task<'_, u32, u64>],
+    ) -> Result<(), DeviceError> {
+        self.run(Steps::Bootstrap, places, tables, tasks)
+    }
+
+    fn look_up(
+        &self,
+        places: &[usize],
+        tables: &[&Table],
+        tasks: &mut [Task<'_, u64, u64>],
+    ) -> Result<(), DeviceError> {
+        self.run(Steps::Both, places, tables, tasks)
+    }
+}

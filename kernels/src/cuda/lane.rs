@@ -1,0 +1,210 @@
+//! Buffers for one piece of work: a device has two, so that one is computed on while the other is filled or emptied.
+
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE, SMALL_WORDS};
+
+use super::args::{Address, Lookups, Tile};
+use super::plan;
+use super::runtime::{Runtime, Stream};
+use crate::backend::Table;
+use crate::device::{DeviceError, Task};
+
+pub struct Lane<R: Runtime> {
+    pub stream: Stream,
+    pub device: Buffers,
+    pub host: Staging<R>,
+}
+
+/// On the device.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffers {
+    /// Large ciphertexts.
+    pub input: Address,
+    pub small: Address,
+    pub turns: Address,
+    /// Indexes, tiles, and addresses of keys.
+    pub indexes: Address,
+    pub tables: Address,
+    pub out: Address,
+}
+
+pub struct Staging<R: Runtime> {
+    pub input: R::Staging,
+    pub indexes: R::Staging,
+    pub tables: R::Staging,
+    pub out: R::Staging,
+}
+
+/// Words of 8 bytes that buffers for so many ciphertexts and results take.
+struct Sizes {
+    large: usize,
+    small: usize,
+    turns: usize,
+    indexes: usize,
+    tables: usize,
+}
+
+impl Sizes {
+    fn of(capacity: usize, places: usize) -> Self {
+        // Of each ciphertext its key, its table, where its reads begin, and a tile; of each result its coefficient.
+        let of_each = 3 + size_of::<Tile>() / 4 + 1;
+        Self {
+            large: capacity * LWE_WORDS,
+            small: (capacity * SMALL_WORDS).div_ceil(2),
+            turns: (capacity * SMALL_WORDS).div_ceil(4),
+            // Every list may end in the middle of a word; there are two lists of keys.
+            indexes: (capacity * of_each).div_ceil(2) + 2 * places + 16,
+            tables: capacity * POLYNOMIAL_SIZE,
+        }
+    }
+}
+
+impl<R: Runtime> Lane<R> {
+    /// What a lane takes of the device.
+    pub fn bytes(capacity: usize, places: usize) -> usize {
+        let sizes = Sizes::of(capacity, places);
+        8 * (2 * sizes.large + sizes.small + sizes.turns + sizes.indexes + sizes.tables)
+    }
+
+    pub fn new(
+        runtime: &R,
+        stream: Stream,
+        capacity: usize,
+        places: usize,
+    ) -> Result<Self, DeviceError> {
+        let sizes = Sizes::of(capacity, places);
+        let allocate = |words: usize| runtime.allocate(words * 8);
+        Ok(Self {
+            stream,
+            device: Buffers {
+                input: allocate(sizes.large)?,
+                small: allocate(sizes.small)?,
+                turns: allocate(sizes.turns)?,
+                indexes: allocate(sizes.indexes)?,
+                tables: allocate(sizes.tables)?,
+                out: allocate(sizes.large)?,
+            },
+            host: Staging {
+                input: runtime.stage(sizes.large)?,
+                indexes: runtime.stage(sizes.indexes)?,
+                tables: runtime.stage(sizes.tables)?,
+                out: runtime.stage(sizes.large)?,
+            },
+        })
+    }
+
+    /// Copies the tasks' ciphertexts into the staging memory; gives how many words they are.
+    pub fn gather<In: Pod, Out>(&mut self, tasks: &[Task<'_, In, Out>]) -> usize {
+        let words: &mut [In] = cast_slice_mut(self.host.input.as_mut());
+        let mut at = 0;
+        for task in tasks {
+            words[at..][..task.input.len()].copy_from_slice(task.input);
+            at += task.input.len();
+        }
+        (at * size_of::<In>()).div_ceil(8)
+    }
+
+    /// Copies what came out to where it belongs.
+    pub fn scatter<In, Out: Pod>(&self, tasks: &mut [Task<'_, In, Out>]) {
+        let mut words: &[Out] = cast_slice(self.host.out.as_ref());
+        for task in tasks {
+            let (own, rest) = words.split_at(task.out.len());
+            task.out.copy_from_slice(own);
+            words = rest;
+        }
+    }
+
+    /// The polynomials of those tables that the tasks use, one after another; and of each task, which is its own.
+    pub fn tables<In, Out>(
+        &mut self,
+        tables: &[&Table],
+        tasks: &[Task<'_, In, Out>],
+    ) -> (usize, Vec<u32>) {
+        let mut place = vec![None; tables.len()];
+        let mut used = 0;
+        let polynomials = self.host.tables.as_mut();
+        let of = tasks.iter().map(|task| {
+            let index = task.table as usize;
+            *place[index].get_or_insert_with(|| {
+                let polynomial = &mut polynomials[used * POLYNOMIAL_SIZE..][..POLYNOMIAL_SIZE];
+                tables[index].fill(polynomial);
+                used += 1;
+                used as u32 - 1
+            })
+        });
+        let of = of.collect();
+        (used, of)
+    }
+
+    /// All lists that kernels read, and where they will be.
+    pub fn indexes<In, Out>(
+        &mut self,
+        tasks: &[Task<'_, In, Out>],
+        table_of: &[u32],
+        keyswitch_keys: &[Address],
+        rotation_keys: &[Address],
+    ) -> Indexes {
+        let key_of: Vec<u32> = tasks.iter().map(|task| task.key).collect();
+        let mut reads_of = vec![0u32];
+        let mut reads = Vec::new();
+        for task in tasks {
+            reads.extend(task.reads.iter().map(|read| read.coefficient));
+            reads_of.push(reads.len() as u32);
+        }
+        let buffers = self.device;
+        let mut pack = Pack {
+            words: self.host.indexes.as_mut(),
+            used: 0,
+            address: buffers.indexes,
+        };
+        let tiles = plan::tiles(&key_of).map(|tiles| {
+            let words = tiles
+                .iter()
+                .flat_map(|tile| [tile.first, tile.count, tile.key]);
+            (pack.put(&words.collect::<Vec<u32>>()), tiles.len())
+        });
+        Indexes {
+            tiles,
+            keyswitch_keys: pack.put(keyswitch_keys),
+            rotation_keys: pack.put(rotation_keys),
+            lookups: Lookups {
+                key_of: pack.put(&key_of),
+                table_of: pack.put(table_of),
+                turns: buffers.turns,
+                reads_of: pack.put(&reads_of),
+                tables: buffers.tables,
+                reads: pack.put(&reads),
+                out: buffers.out,
+            },
+            words: pack.used,
+        }
+    }
+}
+
+pub struct Indexes {
+    /// Of each size of tiles, where they are and how many.
+    pub tiles: [(Address, usize); 3],
+    pub keyswitch_keys: Address,
+    pub rotation_keys: Address,
+    pub lookups: Lookups,
+    /// Of the staging memory that are used.
+    pub words: usize,
+}
+
+/// Lists one after another, each at a whole word.
+struct Pack<'a> {
+    words: &'a mut [u64],
+    used: usize,
+    address: Address,
+}
+
+impl Pack<'_> {
+    fn put<T: Pod>(&mut self, list: &[T]) -> Address {
+        let words = size_of_val(list).div_ceil(8);
+        let target: &mut [T] = cast_slice_mut(&mut self.words[self.used..][..words]);
+        target[..list.len()].copy_from_slice(list);
+        let at = self.address + 8 * self.used as u64;
+        self.used += words;
+        at
+    }
+}
