@@ -22,19 +22,24 @@ fn kept(word: u64, keep: u32) -> u64 {
 @compute @workgroup_size(THREADS)
 fn extract(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let word = group.x * THREADS + thread;
-    if word >= LWE_WORDS {
-        return;
+    if word < LWE_WORDS {
+        let read = reads[group.y];
+        let kept_bits = read.coefficient_and_keep >> 16u;
+        results[group.y * LWE_WORDS + word] = kept(from_q(residue(read, word)), kept_bits);
     }
-    let read = reads[group.y];
+    end_group(thread);
+}
+
+// A word of the coefficient as a large ciphertext: the mask a_i, a_{i-1}, …, a_0, -a_{N-1}, …, and the body b_i.
+fn residue(read: Read, word: u32) -> u64 {
     let coefficient = read.coefficient_and_keep & 0xffffu;
-    let ring = read.ciphertext * 2u * N;
-    var residue: u64;
+    let mask = read.ciphertext * 2u * N;
+    let body = mask + N;
     if word == N {
-        residue = rings[ring + N + coefficient];
-    } else if word <= coefficient {
-        residue = rings[ring + coefficient - word];
-    } else {
-        residue = negative_q(rings[ring + N + coefficient - word]);
+        return rings[body + coefficient];
     }
-    results[group.y * LWE_WORDS + word] = kept(from_q(residue), read.coefficient_and_keep >> 16u);
+    if word <= coefficient {
+        return rings[mask + coefficient - word];
+    }
+    return negative_q(rings[body + coefficient - word]);
 }

@@ -279,7 +279,10 @@ pub fn version() -> Option<Result<i32, DeviceError>> {
 }
 
 pub fn cards() -> Result<Vec<Card>, DeviceError> {
-    let count = CudaContext::device_count().map_err(failed)?;
+    let count = match CudaContext::device_count() {
+        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
+        other => other.map_err(failed)?,
+    };
     (0..count)
         .map(|ordinal| card(ordinal).map_err(failed))
         .collect()
