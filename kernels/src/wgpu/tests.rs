@@ -112,6 +112,14 @@ fn small(random: &mut Random, keys: Vec<u32>) -> SmallBatch {
         .iter_mut()
         .step_by(5)
         .for_each(|word| *word = (*word << 20) | 1 << 19);
+    // Every other one: a mask that is off by one unit in all, of which half is to be rounded towards zero, and a body that then lies on
+    // either side of halfway.
+    let odd = words.chunks_exact_mut(SMALL_WORDS).skip(1).step_by(2);
+    for (ciphertext, unit) in odd.zip([1, u32::MAX].into_iter().cycle()) {
+        ciphertext.iter_mut().for_each(|word| *word &= 0xfff0_0000);
+        ciphertext[0] = ciphertext[0].wrapping_add(unit);
+        ciphertext[SMALL_WORDS - 1] -= u32::from(unit != 1);
+    }
     SmallBatch { words, keys }
 }
 
