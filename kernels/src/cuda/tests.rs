@@ -213,10 +213,20 @@ fn sums_are_those_of_the_cpu() {
     assert!(device.linear(&inputs, &sums, &mut out).unwrap());
     let expected = fixture().backend.linear(&inputs, &sums).unwrap();
     assert_eq!(out, expected.words);
-    // More than there are buffers for.
-    let many = vec![nothing; 100_000];
+    // Several pieces, and one sum over more than there are buffers for.
+    let many: Vec<LweSum<'_>> = (0..300).map(|index| sums[index % sums.len()]).collect();
     let mut out = vec![0; many.len() * LWE_WORDS];
-    assert!(!device.linear(&inputs, &many, &mut out).unwrap());
+    assert!(device.linear(&inputs, &many, &mut out).unwrap());
+    let expected = fixture().backend.linear(&inputs, &many).unwrap();
+    assert_eq!(out, expected.words);
+    let far = [(0u32, 1i64), (64, 1)];
+    let wide = LweSum {
+        base: 0,
+        terms: &far,
+        ..nothing
+    };
+    let inputs = LweBatch::zeros(vec![0; 65]);
+    assert!(!device.linear(&inputs, &[wide], &mut out).unwrap());
 }
 
 /// A device of one multiprocessor with memory for two keys, which are in it.
