@@ -2,7 +2,7 @@
 
 #include "emulated_kernels.hpp"
 
-#define EMULATED(name, Args, threads, shared, body)                                                                    \
+#define EMULATED(name, entry, Args, threads, shared, body)                                                                    \
     extern "C" void emulated_##name(const Args *args, uint32_t blocks, bool downwards) {                               \
         emulate(blocks, threads, shared, downwards, [args](EmulatedThread &thread) { body(thread, *args); });          \
     }                                                                                                                  \

@@ -56,7 +56,7 @@ struct Stream {
 };
 
 struct Kernel {
-    std::string name;
+    std::string entry;
     size_t args;
     uint32_t threads;
     size_t shared;
@@ -72,8 +72,8 @@ struct Function {
 
 const std::vector<Kernel> &kernels() {
     static const std::vector<Kernel> all = {
-#define KERNEL(name, Args, threads, shared, body)                                                                      \
-    {#name "_kernel", sizeof(Args), threads, shared, [](const void *args, uint32_t blocks) {                           \
+#define KERNEL(name, entry, Args, threads, shared, body)                                                                      \
+    {#entry "_kernel", sizeof(Args), threads, shared, [](const void *args, uint32_t blocks) {                           \
          Args copy;                                                                                                    \
          std::memcpy(&copy, args, sizeof(Args));                                                                       \
          emulate(blocks, threads, shared, false, [&copy](EmulatedThread &thread) { body(thread, copy); });             \
@@ -326,7 +326,7 @@ API Result cuModuleGetFunction(Handle *function, Handle module, const char *name
     LOCK;
     CONTEXT;
     for (const Kernel &kernel : kernels()) {
-        if (kernel.name == name) {
+        if (kernel.entry == name) {
             // Never freed: a module's functions live as long as it, and there are few.
             *function = new Function{int(reinterpret_cast<intptr_t>(module)) - 1, &kernel};
             return SUCCESS;
@@ -347,8 +347,15 @@ API Result cuLaunchKernel(Handle function, unsigned x, unsigned y, unsigned z, u
     LOCK;
     CONTEXT;
     const Function &of = *static_cast<Function *>(function);
-    const Kernel &kernel = *of.kernel;
-    const bool fits = x > 0 && y == 1 && z == 1 && ty == 1 && tz == 1 && threads == kernel.threads &&
+    const Kernel *found = nullptr;
+    for (const Kernel &kernel : kernels()) {
+        found = kernel.entry == of.kernel->entry && kernel.threads == threads ? &kernel : found;
+    }
+    if (found == nullptr) {
+        return INVALID_VALUE;
+    }
+    const Kernel &kernel = *found;
+    const bool fits = x > 0 && y == 1 && z == 1 && ty == 1 && tz == 1 &&
                       shared == kernel.shared && shared <= of.shared && of.device == int(current) - 1 &&
                       stream(on)->device == of.device;
     if (!fits) {

@@ -11,7 +11,7 @@ struct Lookups {
     const uint32_t *reads_of;
     // Of each table, its polynomial: words of the torus.
     const uint64_t *tables;
-    // The coefficient of each read, and where it goes: 2049 words each.
+    // Of each read, its coefficient and above it the upper bits of words that are kept; and where it goes: 2049 words each.
     const uint32_t *reads;
     uint64_t *out;
 
@@ -22,4 +22,17 @@ struct Lookups {
         return tables + static_cast<uint64_t>(table_of[ciphertext]) * N;
     }
     HD uint64_t *out_of(uint32_t read) const { return out + static_cast<uint64_t>(read) * LWE_WORDS; }
+};
+
+// What is read of a turned polynomial.
+struct ReadOf {
+    uint32_t coefficient;
+    uint32_t keep;
+
+    HD explicit ReadOf(uint32_t packed) : coefficient(packed & 0xffff), keep(packed >> 16) {}
+
+    // Rounded to the bits that are kept, halves up.
+    HD uint64_t kept(uint64_t word) const {
+        return keep >= 64 ? word : (word + (1ull << (63 - keep))) & (~0ull << (64 - keep));
+    }
 };

@@ -44,14 +44,14 @@ HD uint32_t word_of(double scaled) {
 #endif
 }
 
-template <uint32_t TOGETHER, class Thread> HD void rotate_fft(Thread &thread, const RotateFft &args) {
+template <class Thread> HD void rotate_fft(Thread &thread, const RotateFft &args) {
     const uint32_t warp = thread.index() / WARP_THREADS;
     const uint32_t lane = thread.index() % WARP_THREADS;
     const uint32_t in_block = warp / 2;
     // 0: the mask, 1: the body.
     const uint32_t own = warp % 2;
     // A block that is not full does the last ciphertext more than once and keeps one result.
-    const uint32_t wanted = thread.block() * TOGETHER + in_block;
+    const uint32_t wanted = thread.block() * (thread.count() / FFT_THREADS_OF_ONE) + in_block;
     const uint32_t ciphertext = wanted < args.ciphertexts ? wanted : args.ciphertexts - 1;
     const bool is_kept = wanted < args.ciphertexts;
 
@@ -123,14 +123,15 @@ UNROLL
         return;
     }
     for (uint32_t read = lookups.reads_of[ciphertext]; read < lookups.reads_of[ciphertext + 1]; read++) {
-        const uint32_t coefficient = lookups.reads[read];
+        const ReadOf of(lookups.reads[read]);
+        const uint32_t coefficient = of.coefficient;
         uint64_t *out = lookups.out_of(read);
         for (uint32_t i = own * WARP_THREADS + lane; i < N; i += 2 * WARP_THREADS) {
             const uint32_t word = i <= coefficient ? rings[coefficient - i] : 0u - rings[N + coefficient - i];
-            out[i] = static_cast<uint64_t>(word) << 32;
+            out[i] = of.kept(static_cast<uint64_t>(word) << 32);
         }
         if (own == 0 && lane == 0) {
-            out[N] = static_cast<uint64_t>(rings[N + coefficient]) << 32;
+            out[N] = of.kept(static_cast<uint64_t>(rings[N + coefficient]) << 32);
         }
     }
 }

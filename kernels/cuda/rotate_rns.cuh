@@ -104,15 +104,16 @@ UNROLL
     }
 
     for (uint32_t read = lookups.reads_of[ciphertext]; read < lookups.reads_of[ciphertext + 1]; read++) {
-        const uint32_t coefficient = lookups.reads[read];
+        const ReadOf of(lookups.reads[read]);
+        const uint32_t coefficient = of.coefficient;
         uint64_t *out = lookups.out_of(read);
 ROLLED
         for (uint32_t i = thread.index(); i < N; i += NTT_THREADS) {
             const uint64_t residue = i <= coefficient ? rings[coefficient - i] : negative_q(rings[N + coefficient - i]);
-            out[i] = from_q(residue);
+            out[i] = of.kept(from_q(residue));
         }
         if (thread.index() == 0) {
-            out[N] = from_q(rings[N + coefficient]);
+            out[N] = of.kept(from_q(rings[N + coefficient]));
         }
     }
 }

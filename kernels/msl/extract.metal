@@ -5,17 +5,17 @@
 using metal::uint;
 
 struct _mslBufferSizes {
-    uint size0;
     uint size1;
     uint size2;
+    uint size3;
 };
 
 struct Read {
     uint ciphertext;
-    uint coefficient;
+    uint coefficient_and_keep;
 };
-typedef ulong type_3[1];
-typedef Read type_4[1];
+typedef ulong type_4[1];
+typedef Read type_5[1];
 constant uint N = 2048u;
 constant uint LWE_WORDS = 2049u;
 constant uint SMALL = 918u;
@@ -30,6 +30,19 @@ constant uint INVERSE_P0_OVER_P1_ = 4294617770u;
 constant ulong Q = 4611255024196841473uL;
 constant ulong TO_61_BITS = 9224234105882233266uL;
 constant ulong BEYOND_FOUR = 6896552219659672uL;
+
+void end_group(
+    uint thread_1,
+    device metal::atomic_uint& ended
+) {
+    metal::threadgroup_barrier(metal::mem_flags::mem_device);
+    if (thread_1 == 0u) {
+        uint _e5 = metal::atomic_fetch_add_explicit(&ended, 1u, metal::memory_order_relaxed);
+        return;
+    } else {
+        return;
+    }
+}
 
 metal::uint4 add(
     uint p,
@@ -142,9 +155,9 @@ ulong mul_high(
 }
 
 uint digit(
-    ulong residue_1
+    ulong residue
 ) {
-    ulong _e2 = mul_high(residue_1, TO_61_BITS);
+    ulong _e2 = mul_high(residue, TO_61_BITS);
     uint places = static_cast<uint>((_e2 + (1uL << 37u)) >> 38u);
     return ((places + 4194304u) & 8388607u) - 4194304u;
 }
@@ -167,10 +180,43 @@ ulong joined(
 }
 
 ulong from_q(
-    ulong residue_2
+    ulong residue_1
 ) {
-    ulong _e4 = mul_high(residue_2, BEYOND_FOUR);
-    return (residue_2 << 2u) + _e4;
+    ulong _e4 = mul_high(residue_1, BEYOND_FOUR);
+    return (residue_1 << 2u) + _e4;
+}
+
+ulong kept(
+    ulong word,
+    uint keep
+) {
+    if (keep >= 64u) {
+        return word;
+    }
+    ulong unit = 1uL << (64u - keep);
+    return (word + (unit >> 1u)) & ~((unit - 1uL));
+}
+
+ulong residue_2(
+    Read read,
+    uint word_1,
+    device type_4 const& rings,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint coefficient = read.coefficient_and_keep & 65535u;
+    uint mask = (read.ciphertext * 2u) * N;
+    uint body = mask + N;
+    if (word_1 == N) {
+        ulong _e17 = rings[metal::min(unsigned(body + coefficient), (_buffer_sizes.size1 - 0 - 8) / 8)];
+        return _e17;
+    }
+    if (word_1 <= coefficient) {
+        ulong _e23 = rings[metal::min(unsigned((mask + coefficient) - word_1), (_buffer_sizes.size1 - 0 - 8) / 8)];
+        return _e23;
+    }
+    ulong _e28 = rings[metal::min(unsigned((body + coefficient) - word_1), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    ulong _e29 = negative_q(_e28);
+    return _e29;
 }
 
 struct extractInput {
@@ -178,33 +224,21 @@ struct extractInput {
 [[max_total_threads_per_threadgroup(256)]] kernel void extract(
   metal::uint3 group [[threadgroup_position_in_grid]]
 , uint thread_ [[thread_index_in_threadgroup]]
-, device type_3 const& rings [[user(fake0)]]
-, device type_4 const& reads [[user(fake0)]]
-, device type_3& results [[user(fake0)]]
+, device metal::atomic_uint& ended [[user(fake0)]]
+, device type_4 const& rings [[user(fake0)]]
+, device type_5 const& reads [[user(fake0)]]
+, device type_4& results [[user(fake0)]]
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
-    ulong residue = {};
-    uint word = (group.x * THREADS) + thread_;
-    if (word >= LWE_WORDS) {
-        return;
+    uint word_2 = (group.x * THREADS) + thread_;
+    if (word_2 < LWE_WORDS) {
+        Read read_1 = reads[metal::min(unsigned(group.y), (_buffer_sizes.size2 - 0 - 8) / 8)];
+        uint kept_bits = read_1.coefficient_and_keep >> 16u;
+        ulong _e21 = residue_2(read_1, word_2, rings, _buffer_sizes);
+        ulong _e22 = from_q(_e21);
+        ulong _e23 = kept(_e22, kept_bits);
+        results[metal::min(unsigned((group.y * LWE_WORDS) + word_2), (_buffer_sizes.size3 - 0 - 8) / 8)] = _e23;
     }
-    Read read = reads[metal::min(unsigned(group.y), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    uint ring = (read.ciphertext * 2u) * N;
-    if (word == N) {
-        ulong _e26 = rings[metal::min(unsigned((ring + N) + read.coefficient), (_buffer_sizes.size0 - 0 - 8) / 8)];
-        residue = _e26;
-    } else {
-        if (word <= read.coefficient) {
-            ulong _e34 = rings[metal::min(unsigned((ring + read.coefficient) - word), (_buffer_sizes.size0 - 0 - 8) / 8)];
-            residue = _e34;
-        } else {
-            ulong _e42 = rings[metal::min(unsigned(((ring + N) + read.coefficient) - word), (_buffer_sizes.size0 - 0 - 8) / 8)];
-            ulong _e43 = negative_q(_e42);
-            residue = _e43;
-        }
-    }
-    ulong _e50 = residue;
-    ulong _e51 = from_q(_e50);
-    results[metal::min(unsigned((group.y * LWE_WORDS) + word), (_buffer_sizes.size2 - 0 - 8) / 8)] = _e51;
+    end_group(thread_, ended);
     return;
 }

@@ -5,11 +5,11 @@
 using metal::uint;
 
 struct _mslBufferSizes {
-    uint size1;
     uint size2;
     uint size3;
     uint size4;
     uint size5;
+    uint size6;
 };
 
 struct Task {
@@ -24,18 +24,18 @@ struct Pair {
     Points of_p0_;
     Points of_p1_;
 };
-struct type_4 {
+struct type_5 {
     metal::uint2 inner[2048];
 };
 struct Places {
     uint first;
     uint step;
 };
-typedef metal::uint2 type_5[1];
-typedef metal::uint4 type_6[1];
-typedef Task type_7[1];
-typedef uint type_8[1];
-typedef ulong type_9[1];
+typedef metal::uint2 type_6[1];
+typedef metal::uint4 type_7[1];
+typedef Task type_8[1];
+typedef uint type_9[1];
+typedef ulong type_10[1];
 struct Slice {
     uint first;
     uint begin;
@@ -62,6 +62,19 @@ constant uint FORWARD_0_ = 0u;
 constant uint BACKWARD_0_ = 2048u;
 constant uint FORWARD_1_ = 4096u;
 constant uint BACKWARD_1_ = 6144u;
+
+void end_group(
+    uint thread_1,
+    device metal::atomic_uint& ended
+) {
+    metal::threadgroup_barrier(metal::mem_flags::mem_device);
+    if (thread_1 == 0u) {
+        uint _e5 = metal::atomic_fetch_add_explicit(&ended, 1u, metal::memory_order_relaxed);
+        return;
+    } else {
+        return;
+    }
+}
 
 metal::uint4 add(
     uint p,
@@ -212,27 +225,27 @@ uint bank(
 }
 
 Places first_places(
-    uint thread_1
+    uint thread_2
 ) {
-    return Places {thread_1, 256u};
+    return Places {thread_2, 256u};
 }
 
 Places second_places(
-    uint thread_2
+    uint thread_3
 ) {
-    return Places {(256u * (thread_2 >> 5u)) + (thread_2 & 31u), 32u};
+    return Places {(256u * (thread_3 >> 5u)) + (thread_3 & 31u), 32u};
 }
 
 Places third_places(
-    uint thread_3
+    uint thread_4
 ) {
-    return Places {(32u * (thread_3 >> 2u)) + (thread_3 & 3u), 4u};
+    return Places {(32u * (thread_4 >> 2u)) + (thread_4 & 3u), 4u};
 }
 
 Places last_places(
-    uint thread_4
+    uint thread_5
 ) {
-    return Places {8u * thread_4, 1u};
+    return Places {8u * thread_5, 1u};
 }
 
 void give(
@@ -240,7 +253,7 @@ void give(
     uint j,
     uint of_p0_,
     uint of_p1_,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
     uint _e9 = bank(at_1.first + (at_1.step * j));
     shared_pairs.inner[metal::min(unsigned(_e9), 2047u)] = metal::uint2(of_p0_, of_p1_);
@@ -250,7 +263,7 @@ void give(
 metal::uint2 taken(
     Places at_2,
     uint j_1,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
     uint _e7 = bank(at_2.first + (at_2.step * j_1));
     metal::uint2 _e9 = shared_pairs.inner[metal::min(unsigned(_e7), 2047u)];
@@ -261,7 +274,7 @@ Pair exchange(
     Pair pair,
     Places here,
     Places there,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     give(here, 0u, pair.of_p0_.a.x, pair.of_p1_.a.x, shared_pairs);
@@ -289,20 +302,20 @@ Points two_stages(
     Points points,
     uint base,
     uint first,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 r = roots[metal::min(unsigned(base + first), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 s = roots[metal::min(unsigned((base + first) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 r = roots[metal::min(unsigned(base + first), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 s = roots[metal::min(unsigned((base + first) + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 apart_low = metal::uint4(points.a.xy, points.b.xy);
     metal::uint4 _e34 = mul(p_6, metal::uint4(points.a.zw, points.b.zw), metal::uint4(r.x, r.x, s.x, s.x), metal::uint4(r.y, r.y, s.y, s.y));
     metal::uint4 _e35 = add(p_6, apart_low, _e34);
     metal::uint4 _e36 = sub(p_6, apart_low, _e34);
     uint at_5 = base + (2u * first);
-    metal::uint2 t = roots[metal::min(unsigned(at_5), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 u = roots[metal::min(unsigned(at_5 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 v = roots[metal::min(unsigned(at_5 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 w = roots[metal::min(unsigned(at_5 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 t = roots[metal::min(unsigned(at_5), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 u = roots[metal::min(unsigned(at_5 + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 v = roots[metal::min(unsigned(at_5 + 2u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 w = roots[metal::min(unsigned(at_5 + 3u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 low = metal::uint4(_e35.x, _e36.x, _e35.z, _e36.z);
     metal::uint4 _e78 = mul(p_6, metal::uint4(_e35.y, _e36.y, _e35.w, _e36.w), metal::uint4(t.x, u.x, v.x, w.x), metal::uint4(t.y, u.y, v.y, w.y));
     metal::uint4 _e79 = add(p_6, low, _e78);
@@ -315,21 +328,21 @@ Points two_stages_back(
     Points points_1,
     uint base_1,
     uint first_1,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     uint at_6 = base_1 + (2u * first_1);
-    metal::uint2 t_1 = roots[metal::min(unsigned(at_6), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 u_1 = roots[metal::min(unsigned(at_6 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 v_1 = roots[metal::min(unsigned(at_6 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 w_1 = roots[metal::min(unsigned(at_6 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 t_1 = roots[metal::min(unsigned(at_6), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 u_1 = roots[metal::min(unsigned(at_6 + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 v_1 = roots[metal::min(unsigned(at_6 + 2u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 w_1 = roots[metal::min(unsigned(at_6 + 3u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 even = metal::uint4(points_1.a.xz, points_1.b.xz);
     metal::uint4 odd = metal::uint4(points_1.a.yw, points_1.b.yw);
     metal::uint4 _e35 = add(p_7, even, odd);
     metal::uint4 _e36 = sub(p_7, even, odd);
     metal::uint4 _e47 = mul(p_7, _e36, metal::uint4(t_1.x, u_1.x, v_1.x, w_1.x), metal::uint4(t_1.y, u_1.y, v_1.y, w_1.y));
-    metal::uint2 r_1 = roots[metal::min(unsigned(base_1 + first_1), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 s_1 = roots[metal::min(unsigned((base_1 + first_1) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 r_1 = roots[metal::min(unsigned(base_1 + first_1), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 s_1 = roots[metal::min(unsigned((base_1 + first_1) + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 low_1 = metal::uint4(_e35.x, _e47.x, _e35.z, _e47.z);
     metal::uint4 high = metal::uint4(_e35.y, _e47.y, _e35.w, _e47.w);
     metal::uint4 _e68 = add(p_7, low_1, high);
@@ -343,10 +356,10 @@ Points three_stages(
     Points points_2,
     uint base_2,
     uint first_2,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 root = roots[metal::min(unsigned(base_2 + first_2), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 root = roots[metal::min(unsigned(base_2 + first_2), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 _e13 = mul(p_8, points_2.b, metal::uint4(root.x), metal::uint4(root.y));
     metal::uint4 _e15 = add(p_8, points_2.a, _e13);
     metal::uint4 _e17 = sub(p_8, points_2.a, _e13);
@@ -359,11 +372,11 @@ Points three_stages_back(
     Points points_3,
     uint base_3,
     uint first_3,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e6 = two_stages_back(p_9, points_3, base_3, 2u * first_3, roots, _buffer_sizes);
-    metal::uint2 root_1 = roots[metal::min(unsigned(base_3 + first_3), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 root_1 = roots[metal::min(unsigned(base_3 + first_3), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 _e13 = sub(p_9, _e6.a, _e6.b);
     metal::uint4 _e18 = mul(p_9, _e13, metal::uint4(root_1.x), metal::uint4(root_1.y));
     metal::uint4 _e21 = add(p_9, _e6.a, _e6.b);
@@ -373,7 +386,7 @@ Points three_stages_back(
 Pair three_of_both(
     Pair pair_1,
     uint first_4,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e5 = three_stages(P0_, pair_1.of_p0_, FORWARD_0_, first_4, roots, _buffer_sizes);
@@ -384,7 +397,7 @@ Pair three_of_both(
 Pair three_of_both_back(
     Pair pair_2,
     uint first_5,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e5 = three_stages_back(P0_, pair_2.of_p0_, BACKWARD_0_, first_5, roots, _buffer_sizes);
@@ -394,36 +407,36 @@ Pair three_of_both_back(
 
 Pair transform(
     Pair given,
-    uint thread_5,
-    threadgroup type_4& shared_pairs,
-    device type_5 const& roots,
+    uint thread_6,
+    threadgroup type_5& shared_pairs,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Pair pair_3 = {};
     Pair _e3 = three_of_both(given, 1u, roots, _buffer_sizes);
     pair_3 = _e3;
     Pair _e5 = pair_3;
-    Places _e6 = first_places(thread_5);
-    Places _e7 = second_places(thread_5);
+    Places _e6 = first_places(thread_6);
+    Places _e7 = second_places(thread_6);
     Pair _e8 = exchange(_e5, _e6, _e7, shared_pairs);
     pair_3 = _e8;
     Pair _e9 = pair_3;
-    Pair _e14 = three_of_both(_e9, 8u + (thread_5 >> 5u), roots, _buffer_sizes);
+    Pair _e14 = three_of_both(_e9, 8u + (thread_6 >> 5u), roots, _buffer_sizes);
     pair_3 = _e14;
     Pair _e15 = pair_3;
-    Places _e16 = second_places(thread_5);
-    Places _e17 = third_places(thread_5);
+    Places _e16 = second_places(thread_6);
+    Places _e17 = third_places(thread_6);
     Pair _e18 = exchange(_e15, _e16, _e17, shared_pairs);
     pair_3 = _e18;
     Pair _e19 = pair_3;
-    Pair _e24 = three_of_both(_e19, 64u + (thread_5 >> 2u), roots, _buffer_sizes);
+    Pair _e24 = three_of_both(_e19, 64u + (thread_6 >> 2u), roots, _buffer_sizes);
     pair_3 = _e24;
     Pair _e25 = pair_3;
-    Places _e26 = third_places(thread_5);
-    Places _e27 = last_places(thread_5);
+    Places _e26 = third_places(thread_6);
+    Places _e27 = last_places(thread_6);
     Pair _e28 = exchange(_e25, _e26, _e27, shared_pairs);
     pair_3 = _e28;
-    uint first_6 = 512u + (2u * thread_5);
+    uint first_6 = 512u + (2u * thread_6);
     Points _e35 = pair_3.of_p0_;
     Points _e37 = two_stages(P0_, _e35, FORWARD_0_, first_6, roots, _buffer_sizes);
     Points _e40 = pair_3.of_p1_;
@@ -435,10 +448,10 @@ Points scaled(
     uint p_10,
     Points points_4,
     uint base_4,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 scale = roots[metal::min(unsigned(base_4), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 scale = roots[metal::min(unsigned(base_4), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 factor_1 = metal::uint4(scale.x);
     metal::uint4 over_p_1 = metal::uint4(scale.y);
     metal::uint4 _e11 = mul(p_10, points_4.a, factor_1, over_p_1);
@@ -448,35 +461,35 @@ Points scaled(
 
 Pair transform_back(
     Pair given_1,
-    uint thread_6,
-    threadgroup type_4& shared_pairs,
-    device type_5 const& roots,
+    uint thread_7,
+    threadgroup type_5& shared_pairs,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Pair pair_4 = {};
-    uint first_7 = 512u + (2u * thread_6);
+    uint first_7 = 512u + (2u * thread_7);
     Points _e9 = two_stages_back(P0_, given_1.of_p0_, BACKWARD_0_, first_7, roots, _buffer_sizes);
     Points _e13 = two_stages_back(P1_, given_1.of_p1_, BACKWARD_1_, first_7, roots, _buffer_sizes);
     pair_4 = Pair {_e9, _e13};
     Pair _e16 = pair_4;
-    Places _e17 = last_places(thread_6);
-    Places _e18 = third_places(thread_6);
+    Places _e17 = last_places(thread_7);
+    Places _e18 = third_places(thread_7);
     Pair _e19 = exchange(_e16, _e17, _e18, shared_pairs);
     pair_4 = _e19;
     Pair _e20 = pair_4;
-    Pair _e25 = three_of_both_back(_e20, 64u + (thread_6 >> 2u), roots, _buffer_sizes);
+    Pair _e25 = three_of_both_back(_e20, 64u + (thread_7 >> 2u), roots, _buffer_sizes);
     pair_4 = _e25;
     Pair _e26 = pair_4;
-    Places _e27 = third_places(thread_6);
-    Places _e28 = second_places(thread_6);
+    Places _e27 = third_places(thread_7);
+    Places _e28 = second_places(thread_7);
     Pair _e29 = exchange(_e26, _e27, _e28, shared_pairs);
     pair_4 = _e29;
     Pair _e30 = pair_4;
-    Pair _e35 = three_of_both_back(_e30, 8u + (thread_6 >> 5u), roots, _buffer_sizes);
+    Pair _e35 = three_of_both_back(_e30, 8u + (thread_7 >> 5u), roots, _buffer_sizes);
     pair_4 = _e35;
     Pair _e36 = pair_4;
-    Places _e37 = second_places(thread_6);
-    Places _e38 = first_places(thread_6);
+    Places _e37 = second_places(thread_7);
+    Places _e38 = first_places(thread_7);
     Pair _e39 = exchange(_e36, _e37, _e38, shared_pairs);
     pair_4 = _e39;
     Pair _e40 = pair_4;
@@ -490,24 +503,24 @@ Pair transform_back(
 }
 
 void lend(
-    uint thread_7,
+    uint thread_8,
     uint j_2,
     ulong residue_2,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
-    Places _e3 = first_places(thread_7);
+    Places _e3 = first_places(thread_8);
     give(_e3, j_2, static_cast<uint>(residue_2), static_cast<uint>(residue_2 >> 32u), shared_pairs);
     return;
 }
 
 uint digit_of(
     ulong residue_3,
-    uint thread_8,
+    uint thread_9,
     uint j_3,
     uint turn,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
-    uint place = ((thread_8 + (256u * j_3)) - turn) & 4095u;
+    uint place = ((thread_9 + (256u * j_3)) - turn) & 4095u;
     uint _e13 = bank(place & 2047u);
     metal::uint2 halves = shared_pairs.inner[metal::min(unsigned(_e13), 2047u)];
     ulong lent = static_cast<ulong>(halves.x) | (static_cast<ulong>(halves.y) << 32u);
@@ -520,29 +533,29 @@ uint digit_of(
 
 Pair digits_of(
     Ring ring,
-    uint thread_9,
+    uint thread_10,
     uint turn_1,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    lend(thread_9, 0u, ring.inner[0], shared_pairs);
-    lend(thread_9, 1u, ring.inner[1], shared_pairs);
-    lend(thread_9, 2u, ring.inner[2], shared_pairs);
-    lend(thread_9, 3u, ring.inner[3], shared_pairs);
-    lend(thread_9, 4u, ring.inner[4], shared_pairs);
-    lend(thread_9, 5u, ring.inner[5], shared_pairs);
-    lend(thread_9, 6u, ring.inner[6], shared_pairs);
-    lend(thread_9, 7u, ring.inner[7], shared_pairs);
+    lend(thread_10, 0u, ring.inner[0], shared_pairs);
+    lend(thread_10, 1u, ring.inner[1], shared_pairs);
+    lend(thread_10, 2u, ring.inner[2], shared_pairs);
+    lend(thread_10, 3u, ring.inner[3], shared_pairs);
+    lend(thread_10, 4u, ring.inner[4], shared_pairs);
+    lend(thread_10, 5u, ring.inner[5], shared_pairs);
+    lend(thread_10, 6u, ring.inner[6], shared_pairs);
+    lend(thread_10, 7u, ring.inner[7], shared_pairs);
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    uint _e21 = digit_of(ring.inner[0], thread_9, 0u, turn_1, shared_pairs);
-    uint _e24 = digit_of(ring.inner[1], thread_9, 1u, turn_1, shared_pairs);
-    uint _e27 = digit_of(ring.inner[2], thread_9, 2u, turn_1, shared_pairs);
-    uint _e30 = digit_of(ring.inner[3], thread_9, 3u, turn_1, shared_pairs);
+    uint _e21 = digit_of(ring.inner[0], thread_10, 0u, turn_1, shared_pairs);
+    uint _e24 = digit_of(ring.inner[1], thread_10, 1u, turn_1, shared_pairs);
+    uint _e27 = digit_of(ring.inner[2], thread_10, 2u, turn_1, shared_pairs);
+    uint _e30 = digit_of(ring.inner[3], thread_10, 3u, turn_1, shared_pairs);
     metal::uint4 a_12 = metal::uint4(_e21, _e24, _e27, _e30);
-    uint _e34 = digit_of(ring.inner[4], thread_9, 4u, turn_1, shared_pairs);
-    uint _e37 = digit_of(ring.inner[5], thread_9, 5u, turn_1, shared_pairs);
-    uint _e40 = digit_of(ring.inner[6], thread_9, 6u, turn_1, shared_pairs);
-    uint _e43 = digit_of(ring.inner[7], thread_9, 7u, turn_1, shared_pairs);
+    uint _e34 = digit_of(ring.inner[4], thread_10, 4u, turn_1, shared_pairs);
+    uint _e37 = digit_of(ring.inner[5], thread_10, 5u, turn_1, shared_pairs);
+    uint _e40 = digit_of(ring.inner[6], thread_10, 6u, turn_1, shared_pairs);
+    uint _e43 = digit_of(ring.inner[7], thread_10, 7u, turn_1, shared_pairs);
     metal::uint4 b_7 = metal::uint4(_e34, _e37, _e40, _e43);
     metal::uint4 _e46 = of_signed(P0_, a_12);
     metal::uint4 _e48 = of_signed(P0_, b_7);
@@ -557,15 +570,15 @@ Points product(
     Points of_mask,
     Points of_body,
     uint by_mask,
-    device type_6 const& keys,
+    device type_7 const& keys,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     uint by_body = by_mask + N;
-    metal::uint4 _e10 = keys[metal::min(unsigned(by_mask), (_buffer_sizes.size2 - 0 - 16) / 16)];
-    metal::uint4 _e14 = keys[metal::min(unsigned(by_body), (_buffer_sizes.size2 - 0 - 16) / 16)];
+    metal::uint4 _e10 = keys[metal::min(unsigned(by_mask), (_buffer_sizes.size3 - 0 - 16) / 16)];
+    metal::uint4 _e14 = keys[metal::min(unsigned(by_body), (_buffer_sizes.size3 - 0 - 16) / 16)];
     metal::uint4 _e15 = dot_reduced(p_11, minus_inverse_2, of_mask.a, _e10, of_body.a, _e14);
-    metal::uint4 _e21 = keys[metal::min(unsigned(by_mask + 1u), (_buffer_sizes.size2 - 0 - 16) / 16)];
-    metal::uint4 _e27 = keys[metal::min(unsigned(by_body + 1u), (_buffer_sizes.size2 - 0 - 16) / 16)];
+    metal::uint4 _e21 = keys[metal::min(unsigned(by_mask + 1u), (_buffer_sizes.size3 - 0 - 16) / 16)];
+    metal::uint4 _e27 = keys[metal::min(unsigned(by_body + 1u), (_buffer_sizes.size3 - 0 - 16) / 16)];
     metal::uint4 _e28 = dot_reduced(p_11, minus_inverse_2, of_mask.b, _e21, of_body.b, _e27);
     return Points {_e15, _e28};
 }
@@ -574,16 +587,16 @@ Ring grown(
     Ring ring_1,
     Pair of_mask_1,
     Pair of_body_1,
-    uint thread_10,
+    uint thread_11,
     uint row,
-    threadgroup type_4& shared_pairs,
-    device type_5 const& roots,
-    device type_6 const& keys,
+    threadgroup type_5& shared_pairs,
+    device type_6 const& roots,
+    device type_7 const& keys,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e9 = product(P0_, MINUS_INVERSE_0_, of_mask_1.of_p0_, of_body_1.of_p0_, row, keys, _buffer_sizes);
     Points _e16 = product(P1_, MINUS_INVERSE_1_, of_mask_1.of_p1_, of_body_1.of_p1_, row + 512u, keys, _buffer_sizes);
-    Pair _e18 = transform_back(Pair {_e9, _e16}, thread_10, shared_pairs, roots, _buffer_sizes);
+    Pair _e18 = transform_back(Pair {_e9, _e16}, thread_11, shared_pairs, roots, _buffer_sizes);
     metal::uint4 a_13 = _e18.of_p0_.a;
     metal::uint4 b_8 = _e18.of_p0_.b;
     metal::uint4 _e25 = garner(a_13, _e18.of_p1_.a);
@@ -609,34 +622,34 @@ Ring grown(
 
 Ring loaded(
     uint at_3,
-    device type_9 const& rings,
+    device type_10 const& rings,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    ulong _e3 = rings[metal::min(unsigned(at_3), (_buffer_sizes.size5 - 0 - 8) / 8)];
-    ulong _e8 = rings[metal::min(unsigned(at_3 + 256u), (_buffer_sizes.size5 - 0 - 8) / 8)];
-    ulong _e13 = rings[metal::min(unsigned(at_3 + 512u), (_buffer_sizes.size5 - 0 - 8) / 8)];
-    ulong _e18 = rings[metal::min(unsigned(at_3 + 768u), (_buffer_sizes.size5 - 0 - 8) / 8)];
-    ulong _e23 = rings[metal::min(unsigned(at_3 + 1024u), (_buffer_sizes.size5 - 0 - 8) / 8)];
-    ulong _e28 = rings[metal::min(unsigned(at_3 + 1280u), (_buffer_sizes.size5 - 0 - 8) / 8)];
-    ulong _e33 = rings[metal::min(unsigned(at_3 + 1536u), (_buffer_sizes.size5 - 0 - 8) / 8)];
-    ulong _e38 = rings[metal::min(unsigned(at_3 + 1792u), (_buffer_sizes.size5 - 0 - 8) / 8)];
+    ulong _e3 = rings[metal::min(unsigned(at_3), (_buffer_sizes.size6 - 0 - 8) / 8)];
+    ulong _e8 = rings[metal::min(unsigned(at_3 + 256u), (_buffer_sizes.size6 - 0 - 8) / 8)];
+    ulong _e13 = rings[metal::min(unsigned(at_3 + 512u), (_buffer_sizes.size6 - 0 - 8) / 8)];
+    ulong _e18 = rings[metal::min(unsigned(at_3 + 768u), (_buffer_sizes.size6 - 0 - 8) / 8)];
+    ulong _e23 = rings[metal::min(unsigned(at_3 + 1024u), (_buffer_sizes.size6 - 0 - 8) / 8)];
+    ulong _e28 = rings[metal::min(unsigned(at_3 + 1280u), (_buffer_sizes.size6 - 0 - 8) / 8)];
+    ulong _e33 = rings[metal::min(unsigned(at_3 + 1536u), (_buffer_sizes.size6 - 0 - 8) / 8)];
+    ulong _e38 = rings[metal::min(unsigned(at_3 + 1792u), (_buffer_sizes.size6 - 0 - 8) / 8)];
     return Ring {{_e3, _e8, _e13, _e18, _e23, _e28, _e33, _e38}};
 }
 
 void store(
     uint at_4,
     Ring ring_2,
-    device type_9& rings,
+    device type_10& rings,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    rings[metal::min(unsigned(at_4), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[0];
-    rings[metal::min(unsigned(at_4 + 256u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[1];
-    rings[metal::min(unsigned(at_4 + 512u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[2];
-    rings[metal::min(unsigned(at_4 + 768u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[3];
-    rings[metal::min(unsigned(at_4 + 1024u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[4];
-    rings[metal::min(unsigned(at_4 + 1280u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[5];
-    rings[metal::min(unsigned(at_4 + 1536u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[6];
-    rings[metal::min(unsigned(at_4 + 1792u), (_buffer_sizes.size5 - 0 - 8) / 8)] = ring_2.inner[7];
+    rings[metal::min(unsigned(at_4), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[0];
+    rings[metal::min(unsigned(at_4 + 256u), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[1];
+    rings[metal::min(unsigned(at_4 + 512u), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[2];
+    rings[metal::min(unsigned(at_4 + 768u), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[3];
+    rings[metal::min(unsigned(at_4 + 1024u), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[4];
+    rings[metal::min(unsigned(at_4 + 1280u), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[5];
+    rings[metal::min(unsigned(at_4 + 1536u), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[6];
+    rings[metal::min(unsigned(at_4 + 1792u), (_buffer_sizes.size6 - 0 - 8) / 8)] = ring_2.inner[7];
     return;
 }
 
@@ -645,12 +658,13 @@ struct rotateInput {
 [[max_total_threads_per_threadgroup(256)]] kernel void rotate(
   metal::uint3 group [[threadgroup_position_in_grid]]
 , uint thread_ [[thread_index_in_threadgroup]]
-, threadgroup type_4& shared_pairs
-, device type_5 const& roots [[user(fake0)]]
-, device type_6 const& keys [[user(fake0)]]
-, device type_7 const& tasks [[user(fake0)]]
-, device type_8 const& turns [[user(fake0)]]
-, device type_9& rings [[user(fake0)]]
+, device metal::atomic_uint& ended [[user(fake0)]]
+, threadgroup type_5& shared_pairs
+, device type_6 const& roots [[user(fake0)]]
+, device type_7 const& keys [[user(fake0)]]
+, device type_8 const& tasks [[user(fake0)]]
+, device type_9 const& turns [[user(fake0)]]
+, device type_10& rings [[user(fake0)]]
 , constant Slice& slice [[user(fake0)]]
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
@@ -664,7 +678,7 @@ struct rotateInput {
     mask = _e12;
     Ring _e16 = loaded(at_7 + N, rings, _buffer_sizes);
     body = _e16;
-    uint _e21 = tasks[metal::min(unsigned(ciphertext), (_buffer_sizes.size3 - 0 - 8) / 8)].slot;
+    uint _e21 = tasks[metal::min(unsigned(ciphertext), (_buffer_sizes.size4 - 0 - 8) / 8)].slot;
     uint key = ((_e21 * SMALL) * 2u) * N;
     uint _e30 = slice.begin;
     bit = _e30;
@@ -686,7 +700,7 @@ struct rotateInput {
         }
         {
             uint _e40 = bit;
-            uint turn_2 = turns[metal::min(unsigned((ciphertext * SMALL_WORDS) + _e40), (_buffer_sizes.size4 - 0 - 4) / 4)];
+            uint turn_2 = turns[metal::min(unsigned((ciphertext * SMALL_WORDS) + _e40), (_buffer_sizes.size5 - 0 - 4) / 4)];
             Ring _e44 = mask;
             Pair _e45 = digits_of(_e44, thread_, turn_2, shared_pairs);
             Pair _e46 = transform(_e45, thread_, shared_pairs, roots, _buffer_sizes);
@@ -707,5 +721,6 @@ struct rotateInput {
     store(at_7, _e68, rings, _buffer_sizes);
     Ring _e71 = body;
     store(at_7 + N, _e71, rings, _buffer_sizes);
+    end_group(thread_, ended);
     return;
 }

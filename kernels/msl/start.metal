@@ -5,19 +5,19 @@
 using metal::uint;
 
 struct _mslBufferSizes {
-    uint size0;
     uint size1;
     uint size2;
     uint size3;
+    uint size4;
 };
 
 struct Task {
     uint slot;
     uint table;
 };
-typedef ulong type_3[1];
-typedef Task type_4[1];
-typedef uint type_5[1];
+typedef ulong type_4[1];
+typedef Task type_5[1];
+typedef uint type_6[1];
 constant uint N = 2048u;
 constant uint LWE_WORDS = 2049u;
 constant uint SMALL = 918u;
@@ -32,6 +32,19 @@ constant uint INVERSE_P0_OVER_P1_ = 4294617770u;
 constant ulong Q = 4611255024196841473uL;
 constant ulong TO_61_BITS = 9224234105882233266uL;
 constant ulong BEYOND_FOUR = 6896552219659672uL;
+
+void end_group(
+    uint thread_1,
+    device metal::atomic_uint& ended
+) {
+    metal::threadgroup_barrier(metal::mem_flags::mem_device);
+    if (thread_1 == 0u) {
+        uint _e5 = metal::atomic_fetch_add_explicit(&ended, 1u, metal::memory_order_relaxed);
+        return;
+    } else {
+        return;
+    }
+}
 
 metal::uint4 add(
     uint p,
@@ -180,21 +193,23 @@ struct startInput {
 [[max_total_threads_per_threadgroup(256)]] kernel void start(
   metal::uint3 group [[threadgroup_position_in_grid]]
 , uint thread_ [[thread_index_in_threadgroup]]
-, device type_3 const& tables [[user(fake0)]]
-, device type_4 const& tasks [[user(fake0)]]
-, device type_5 const& turns [[user(fake0)]]
-, device type_3& rings [[user(fake0)]]
+, device metal::atomic_uint& ended [[user(fake0)]]
+, device type_4 const& tables [[user(fake0)]]
+, device type_5 const& tasks [[user(fake0)]]
+, device type_6 const& turns [[user(fake0)]]
+, device type_4& rings [[user(fake0)]]
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
     uint at = (group.x * THREADS) + thread_;
     uint ciphertext = group.y;
-    uint turn = turns[metal::min(unsigned((ciphertext * SMALL_WORDS) + SMALL), (_buffer_sizes.size2 - 0 - 4) / 4)];
+    uint turn = turns[metal::min(unsigned((ciphertext * SMALL_WORDS) + SMALL), (_buffer_sizes.size3 - 0 - 4) / 4)];
     uint place = (at + turn) & 4095u;
-    uint _e21 = tasks[metal::min(unsigned(ciphertext), (_buffer_sizes.size1 - 0 - 8) / 8)].table;
-    ulong residue_2 = tables[metal::min(unsigned((_e21 * N) + (place & 2047u)), (_buffer_sizes.size0 - 0 - 8) / 8)];
+    uint _e21 = tasks[metal::min(unsigned(ciphertext), (_buffer_sizes.size2 - 0 - 8) / 8)].table;
+    ulong residue_2 = tables[metal::min(unsigned((_e21 * N) + (place & 2047u)), (_buffer_sizes.size1 - 0 - 8) / 8)];
     uint ring = (ciphertext * 2u) * N;
-    rings[metal::min(unsigned(ring + at), (_buffer_sizes.size3 - 0 - 8) / 8)] = 0uL;
+    rings[metal::min(unsigned(ring + at), (_buffer_sizes.size4 - 0 - 8) / 8)] = 0uL;
     ulong _e42 = negative_q(residue_2);
-    rings[metal::min(unsigned((ring + N) + at), (_buffer_sizes.size3 - 0 - 8) / 8)] = (place < N) ? residue_2 : _e42;
+    rings[metal::min(unsigned((ring + N) + at), (_buffer_sizes.size4 - 0 - 8) / 8)] = (place < N) ? residue_2 : _e42;
+    end_group(thread_, ended);
     return;
 }

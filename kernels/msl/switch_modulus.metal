@@ -5,16 +5,29 @@
 using metal::uint;
 
 struct _mslBufferSizes {
-    uint size0;
     uint size1;
+    uint size2;
 };
 
-typedef uint type_1[1];
+typedef uint type_2[1];
 constant uint N = 2048u;
 constant uint LWE_WORDS = 2049u;
 constant uint SMALL = 918u;
 constant uint SMALL_WORDS = 919u;
 constant uint THREADS = 256u;
+
+void end_group(
+    uint thread_1,
+    device metal::atomic_uint& ended
+) {
+    metal::threadgroup_barrier(metal::mem_flags::mem_device);
+    if (thread_1 == 0u) {
+        uint _e5 = metal::atomic_fetch_add_explicit(&ended, 1u, metal::memory_order_relaxed);
+        return;
+    } else {
+        return;
+    }
+}
 
 uint switched(
     uint word
@@ -33,8 +46,9 @@ struct switch_modulusInput {
 [[max_total_threads_per_threadgroup(256)]] kernel void switch_modulus(
   metal::uint3 group [[threadgroup_position_in_grid]]
 , uint thread_ [[thread_index_in_threadgroup]]
-, device type_1 const& smalls [[user(fake0)]]
-, device type_1& turns [[user(fake0)]]
+, device metal::atomic_uint& ended [[user(fake0)]]
+, device type_2 const& smalls [[user(fake0)]]
+, device type_2& turns [[user(fake0)]]
 , threadgroup metal::atomic_uint& halves
 , threadgroup metal::atomic_int& doubled
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
@@ -64,10 +78,10 @@ struct switch_modulusInput {
         }
         {
             uint _e16 = at;
-            uint word_1 = smalls[metal::min(unsigned(first + _e16), (_buffer_sizes.size0 - 0 - 4) / 4)];
+            uint word_1 = smalls[metal::min(unsigned(first + _e16), (_buffer_sizes.size1 - 0 - 4) / 4)];
             uint _e20 = switched(word_1);
             uint _e22 = at;
-            turns[metal::min(unsigned(first + _e22), (_buffer_sizes.size1 - 0 - 4) / 4)] = _e20;
+            turns[metal::min(unsigned(first + _e22), (_buffer_sizes.size2 - 0 - 4) / 4)] = _e20;
             int error = as_type<int>((_e20 << 20u) - word_1);
             int _e29 = half_(error);
             uint _e32 = metal::atomic_fetch_add_explicit(&halves, as_type<uint>(_e29), metal::memory_order_relaxed);
@@ -80,11 +94,10 @@ struct switch_modulusInput {
         int _e46 = metal::atomic_load_explicit(&doubled, metal::memory_order_relaxed);
         int _e47 = half_(_e46);
         uint error_1 = _e44 - as_type<uint>(_e47);
-        uint _e58 = smalls[metal::min(unsigned(first + SMALL), (_buffer_sizes.size0 - 0 - 4) / 4)];
+        uint _e58 = smalls[metal::min(unsigned(first + SMALL), (_buffer_sizes.size1 - 0 - 4) / 4)];
         uint _e62 = switched((_e58 + error_1) - 524288u);
-        turns[metal::min(unsigned(first + SMALL), (_buffer_sizes.size1 - 0 - 4) / 4)] = _e62;
-        return;
-    } else {
-        return;
+        turns[metal::min(unsigned(first + SMALL), (_buffer_sizes.size2 - 0 - 4) / 4)] = _e62;
     }
+    end_group(thread_, ended);
+    return;
 }

@@ -5,9 +5,9 @@
 using metal::uint;
 
 struct _mslBufferSizes {
-    uint size1;
     uint size2;
     uint size3;
+    uint size4;
 };
 
 struct Points {
@@ -18,16 +18,16 @@ struct Pair {
     Points of_p0_;
     Points of_p1_;
 };
-struct type_4 {
+struct type_5 {
     metal::uint2 inner[2048];
 };
 struct Places {
     uint first;
     uint step;
 };
-typedef metal::uint2 type_5[1];
-typedef ulong type_6[1];
-typedef metal::uint4 type_7[1];
+typedef metal::uint2 type_6[1];
+typedef ulong type_7[1];
+typedef metal::uint4 type_8[1];
 struct Target {
     uint first;
 };
@@ -49,6 +49,21 @@ constant uint FORWARD_0_ = 0u;
 constant uint BACKWARD_0_ = 2048u;
 constant uint FORWARD_1_ = 4096u;
 constant uint BACKWARD_1_ = 6144u;
+constant ulong RECIPROCAL_0_ = 8590311436uL;
+constant ulong RECIPROCAL_1_ = 8590360593uL;
+
+void end_group(
+    uint thread_1,
+    device metal::atomic_uint& ended
+) {
+    metal::threadgroup_barrier(metal::mem_flags::mem_device);
+    if (thread_1 == 0u) {
+        uint _e5 = metal::atomic_fetch_add_explicit(&ended, 1u, metal::memory_order_relaxed);
+        return;
+    } else {
+        return;
+    }
+}
 
 metal::uint4 add(
     uint p,
@@ -199,27 +214,27 @@ uint bank(
 }
 
 Places first_places(
-    uint thread_1
+    uint thread_2
 ) {
-    return Places {thread_1, 256u};
+    return Places {thread_2, 256u};
 }
 
 Places second_places(
-    uint thread_2
+    uint thread_3
 ) {
-    return Places {(256u * (thread_2 >> 5u)) + (thread_2 & 31u), 32u};
+    return Places {(256u * (thread_3 >> 5u)) + (thread_3 & 31u), 32u};
 }
 
 Places third_places(
-    uint thread_3
+    uint thread_4
 ) {
-    return Places {(32u * (thread_3 >> 2u)) + (thread_3 & 3u), 4u};
+    return Places {(32u * (thread_4 >> 2u)) + (thread_4 & 3u), 4u};
 }
 
 Places last_places(
-    uint thread_4
+    uint thread_5
 ) {
-    return Places {8u * thread_4, 1u};
+    return Places {8u * thread_5, 1u};
 }
 
 void give(
@@ -227,7 +242,7 @@ void give(
     uint j,
     uint of_p0_,
     uint of_p1_,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
     uint _e9 = bank(at_1.first + (at_1.step * j));
     shared_pairs.inner[metal::min(unsigned(_e9), 2047u)] = metal::uint2(of_p0_, of_p1_);
@@ -237,7 +252,7 @@ void give(
 metal::uint2 taken(
     Places at_2,
     uint j_1,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
     uint _e7 = bank(at_2.first + (at_2.step * j_1));
     metal::uint2 _e9 = shared_pairs.inner[metal::min(unsigned(_e7), 2047u)];
@@ -248,7 +263,7 @@ Pair exchange(
     Pair pair,
     Places here,
     Places there,
-    threadgroup type_4& shared_pairs
+    threadgroup type_5& shared_pairs
 ) {
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     give(here, 0u, pair.of_p0_.a.x, pair.of_p1_.a.x, shared_pairs);
@@ -276,20 +291,20 @@ Points two_stages(
     Points points,
     uint base,
     uint first,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 r = roots[metal::min(unsigned(base + first), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 s = roots[metal::min(unsigned((base + first) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 r = roots[metal::min(unsigned(base + first), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 s = roots[metal::min(unsigned((base + first) + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 apart_low = metal::uint4(points.a.xy, points.b.xy);
     metal::uint4 _e34 = mul(p_6, metal::uint4(points.a.zw, points.b.zw), metal::uint4(r.x, r.x, s.x, s.x), metal::uint4(r.y, r.y, s.y, s.y));
     metal::uint4 _e35 = add(p_6, apart_low, _e34);
     metal::uint4 _e36 = sub(p_6, apart_low, _e34);
     uint at_3 = base + (2u * first);
-    metal::uint2 t = roots[metal::min(unsigned(at_3), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 u = roots[metal::min(unsigned(at_3 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 v = roots[metal::min(unsigned(at_3 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 w = roots[metal::min(unsigned(at_3 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 t = roots[metal::min(unsigned(at_3), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 u = roots[metal::min(unsigned(at_3 + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 v = roots[metal::min(unsigned(at_3 + 2u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 w = roots[metal::min(unsigned(at_3 + 3u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 low = metal::uint4(_e35.x, _e36.x, _e35.z, _e36.z);
     metal::uint4 _e78 = mul(p_6, metal::uint4(_e35.y, _e36.y, _e35.w, _e36.w), metal::uint4(t.x, u.x, v.x, w.x), metal::uint4(t.y, u.y, v.y, w.y));
     metal::uint4 _e79 = add(p_6, low, _e78);
@@ -302,21 +317,21 @@ Points two_stages_back(
     Points points_1,
     uint base_1,
     uint first_1,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     uint at_4 = base_1 + (2u * first_1);
-    metal::uint2 t_1 = roots[metal::min(unsigned(at_4), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 u_1 = roots[metal::min(unsigned(at_4 + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 v_1 = roots[metal::min(unsigned(at_4 + 2u), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 w_1 = roots[metal::min(unsigned(at_4 + 3u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 t_1 = roots[metal::min(unsigned(at_4), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 u_1 = roots[metal::min(unsigned(at_4 + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 v_1 = roots[metal::min(unsigned(at_4 + 2u), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 w_1 = roots[metal::min(unsigned(at_4 + 3u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 even = metal::uint4(points_1.a.xz, points_1.b.xz);
     metal::uint4 odd = metal::uint4(points_1.a.yw, points_1.b.yw);
     metal::uint4 _e35 = add(p_7, even, odd);
     metal::uint4 _e36 = sub(p_7, even, odd);
     metal::uint4 _e47 = mul(p_7, _e36, metal::uint4(t_1.x, u_1.x, v_1.x, w_1.x), metal::uint4(t_1.y, u_1.y, v_1.y, w_1.y));
-    metal::uint2 r_1 = roots[metal::min(unsigned(base_1 + first_1), (_buffer_sizes.size1 - 0 - 8) / 8)];
-    metal::uint2 s_1 = roots[metal::min(unsigned((base_1 + first_1) + 1u), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 r_1 = roots[metal::min(unsigned(base_1 + first_1), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    metal::uint2 s_1 = roots[metal::min(unsigned((base_1 + first_1) + 1u), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 low_1 = metal::uint4(_e35.x, _e47.x, _e35.z, _e47.z);
     metal::uint4 high = metal::uint4(_e35.y, _e47.y, _e35.w, _e47.w);
     metal::uint4 _e68 = add(p_7, low_1, high);
@@ -330,10 +345,10 @@ Points three_stages(
     Points points_2,
     uint base_2,
     uint first_2,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 root = roots[metal::min(unsigned(base_2 + first_2), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 root = roots[metal::min(unsigned(base_2 + first_2), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 _e13 = mul(p_8, points_2.b, metal::uint4(root.x), metal::uint4(root.y));
     metal::uint4 _e15 = add(p_8, points_2.a, _e13);
     metal::uint4 _e17 = sub(p_8, points_2.a, _e13);
@@ -346,11 +361,11 @@ Points three_stages_back(
     Points points_3,
     uint base_3,
     uint first_3,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e6 = two_stages_back(p_9, points_3, base_3, 2u * first_3, roots, _buffer_sizes);
-    metal::uint2 root_1 = roots[metal::min(unsigned(base_3 + first_3), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 root_1 = roots[metal::min(unsigned(base_3 + first_3), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 _e13 = sub(p_9, _e6.a, _e6.b);
     metal::uint4 _e18 = mul(p_9, _e13, metal::uint4(root_1.x), metal::uint4(root_1.y));
     metal::uint4 _e21 = add(p_9, _e6.a, _e6.b);
@@ -360,7 +375,7 @@ Points three_stages_back(
 Pair three_of_both(
     Pair pair_1,
     uint first_4,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e5 = three_stages(P0_, pair_1.of_p0_, FORWARD_0_, first_4, roots, _buffer_sizes);
@@ -371,7 +386,7 @@ Pair three_of_both(
 Pair three_of_both_back(
     Pair pair_2,
     uint first_5,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Points _e5 = three_stages_back(P0_, pair_2.of_p0_, BACKWARD_0_, first_5, roots, _buffer_sizes);
@@ -381,36 +396,36 @@ Pair three_of_both_back(
 
 Pair transform(
     Pair given,
-    uint thread_5,
-    threadgroup type_4& shared_pairs,
-    device type_5 const& roots,
+    uint thread_6,
+    threadgroup type_5& shared_pairs,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Pair pair_3 = {};
     Pair _e3 = three_of_both(given, 1u, roots, _buffer_sizes);
     pair_3 = _e3;
     Pair _e5 = pair_3;
-    Places _e6 = first_places(thread_5);
-    Places _e7 = second_places(thread_5);
+    Places _e6 = first_places(thread_6);
+    Places _e7 = second_places(thread_6);
     Pair _e8 = exchange(_e5, _e6, _e7, shared_pairs);
     pair_3 = _e8;
     Pair _e9 = pair_3;
-    Pair _e14 = three_of_both(_e9, 8u + (thread_5 >> 5u), roots, _buffer_sizes);
+    Pair _e14 = three_of_both(_e9, 8u + (thread_6 >> 5u), roots, _buffer_sizes);
     pair_3 = _e14;
     Pair _e15 = pair_3;
-    Places _e16 = second_places(thread_5);
-    Places _e17 = third_places(thread_5);
+    Places _e16 = second_places(thread_6);
+    Places _e17 = third_places(thread_6);
     Pair _e18 = exchange(_e15, _e16, _e17, shared_pairs);
     pair_3 = _e18;
     Pair _e19 = pair_3;
-    Pair _e24 = three_of_both(_e19, 64u + (thread_5 >> 2u), roots, _buffer_sizes);
+    Pair _e24 = three_of_both(_e19, 64u + (thread_6 >> 2u), roots, _buffer_sizes);
     pair_3 = _e24;
     Pair _e25 = pair_3;
-    Places _e26 = third_places(thread_5);
-    Places _e27 = last_places(thread_5);
+    Places _e26 = third_places(thread_6);
+    Places _e27 = last_places(thread_6);
     Pair _e28 = exchange(_e25, _e26, _e27, shared_pairs);
     pair_3 = _e28;
-    uint first_6 = 512u + (2u * thread_5);
+    uint first_6 = 512u + (2u * thread_6);
     Points _e35 = pair_3.of_p0_;
     Points _e37 = two_stages(P0_, _e35, FORWARD_0_, first_6, roots, _buffer_sizes);
     Points _e40 = pair_3.of_p1_;
@@ -422,10 +437,10 @@ Points scaled(
     uint p_10,
     Points points_4,
     uint base_4,
-    device type_5 const& roots,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    metal::uint2 scale = roots[metal::min(unsigned(base_4), (_buffer_sizes.size1 - 0 - 8) / 8)];
+    metal::uint2 scale = roots[metal::min(unsigned(base_4), (_buffer_sizes.size2 - 0 - 8) / 8)];
     metal::uint4 factor_1 = metal::uint4(scale.x);
     metal::uint4 over_p_1 = metal::uint4(scale.y);
     metal::uint4 _e11 = mul(p_10, points_4.a, factor_1, over_p_1);
@@ -435,35 +450,35 @@ Points scaled(
 
 Pair transform_back(
     Pair given_1,
-    uint thread_6,
-    threadgroup type_4& shared_pairs,
-    device type_5 const& roots,
+    uint thread_7,
+    threadgroup type_5& shared_pairs,
+    device type_6 const& roots,
     constant _mslBufferSizes& _buffer_sizes
 ) {
     Pair pair_4 = {};
-    uint first_7 = 512u + (2u * thread_6);
+    uint first_7 = 512u + (2u * thread_7);
     Points _e9 = two_stages_back(P0_, given_1.of_p0_, BACKWARD_0_, first_7, roots, _buffer_sizes);
     Points _e13 = two_stages_back(P1_, given_1.of_p1_, BACKWARD_1_, first_7, roots, _buffer_sizes);
     pair_4 = Pair {_e9, _e13};
     Pair _e16 = pair_4;
-    Places _e17 = last_places(thread_6);
-    Places _e18 = third_places(thread_6);
+    Places _e17 = last_places(thread_7);
+    Places _e18 = third_places(thread_7);
     Pair _e19 = exchange(_e16, _e17, _e18, shared_pairs);
     pair_4 = _e19;
     Pair _e20 = pair_4;
-    Pair _e25 = three_of_both_back(_e20, 64u + (thread_6 >> 2u), roots, _buffer_sizes);
+    Pair _e25 = three_of_both_back(_e20, 64u + (thread_7 >> 2u), roots, _buffer_sizes);
     pair_4 = _e25;
     Pair _e26 = pair_4;
-    Places _e27 = third_places(thread_6);
-    Places _e28 = second_places(thread_6);
+    Places _e27 = third_places(thread_7);
+    Places _e28 = second_places(thread_7);
     Pair _e29 = exchange(_e26, _e27, _e28, shared_pairs);
     pair_4 = _e29;
     Pair _e30 = pair_4;
-    Pair _e35 = three_of_both_back(_e30, 8u + (thread_6 >> 5u), roots, _buffer_sizes);
+    Pair _e35 = three_of_both_back(_e30, 8u + (thread_7 >> 5u), roots, _buffer_sizes);
     pair_4 = _e35;
     Pair _e36 = pair_4;
-    Places _e37 = second_places(thread_6);
-    Places _e38 = first_places(thread_6);
+    Places _e37 = second_places(thread_7);
+    Places _e38 = first_places(thread_7);
     Pair _e39 = exchange(_e36, _e37, _e38, shared_pairs);
     pair_4 = _e39;
     Pair _e40 = pair_4;
@@ -484,20 +499,28 @@ ulong to_q(
     return (scaled_1 == Q) ? 0uL : scaled_1;
 }
 
-ulong naga_mod(ulong lhs, ulong rhs) {
-    return lhs % metal::select(rhs, 1u, rhs == 0u);
+uint reduced(
+    uint p_11,
+    ulong reciprocal,
+    ulong value_1
+) {
+    ulong _e3 = mul_high(value_1, reciprocal);
+    uint rest_2 = static_cast<uint>(value_1 - (_e3 * static_cast<ulong>(p_11)));
+    return metal::min(rest_2, rest_2 - p_11);
 }
 
 metal::uint2 residues(
     uint polynomial,
-    uint thread_7,
+    uint thread_8,
     uint j_2,
-    device type_6 const& polynomials,
+    device type_7 const& polynomials,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    ulong _e11 = polynomials[metal::min(unsigned(((polynomial * N) + thread_7) + (256u * j_2)), (_buffer_sizes.size2 - 0 - 8) / 8)];
+    ulong _e11 = polynomials[metal::min(unsigned(((polynomial * N) + thread_8) + (256u * j_2)), (_buffer_sizes.size3 - 0 - 8) / 8)];
     ulong _e12 = to_q(_e11);
-    return metal::uint2(static_cast<uint>(naga_mod(_e12, 2147389441uL)), static_cast<uint>(naga_mod(_e12, 2147377153uL)));
+    uint _e15 = reduced(P0_, RECIPROCAL_0_, _e12);
+    uint _e18 = reduced(P1_, RECIPROCAL_1_, _e12);
+    return metal::uint2(_e15, _e18);
 }
 
 struct transform_keyInput {
@@ -505,10 +528,11 @@ struct transform_keyInput {
 [[max_total_threads_per_threadgroup(256)]] kernel void transform_key(
   metal::uint3 group [[threadgroup_position_in_grid]]
 , uint thread_ [[thread_index_in_threadgroup]]
-, threadgroup type_4& shared_pairs
-, device type_5 const& roots [[user(fake0)]]
-, device type_6 const& polynomials [[user(fake0)]]
-, device type_7& keys [[user(fake0)]]
+, device metal::atomic_uint& ended [[user(fake0)]]
+, threadgroup type_5& shared_pairs
+, device type_6 const& roots [[user(fake0)]]
+, device type_7 const& polynomials [[user(fake0)]]
+, device type_8& keys [[user(fake0)]]
 , constant Target& target_place [[user(fake0)]]
 , constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
 ) {
@@ -523,9 +547,10 @@ struct transform_keyInput {
     Pair _e49 = transform(Pair {Points {metal::uint4(_e4.x, _e7.x, _e10.x, _e13.x), metal::uint4(_e16.x, _e19.x, _e22.x, _e25.x)}, Points {metal::uint4(_e4.y, _e7.y, _e10.y, _e13.y), metal::uint4(_e16.y, _e19.y, _e22.y, _e25.y)}}, thread_, shared_pairs, roots, _buffer_sizes);
     uint _e52 = target_place.first;
     uint at_5 = ((_e52 + group.x) * 1024u) + (2u * thread_);
-    keys[metal::min(unsigned(at_5), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p0_.a;
-    keys[metal::min(unsigned(at_5 + 1u), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p0_.b;
-    keys[metal::min(unsigned(at_5 + 512u), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p1_.a;
-    keys[metal::min(unsigned((at_5 + 512u) + 1u), (_buffer_sizes.size3 - 0 - 16) / 16)] = _e49.of_p1_.b;
+    keys[metal::min(unsigned(at_5), (_buffer_sizes.size4 - 0 - 16) / 16)] = _e49.of_p0_.a;
+    keys[metal::min(unsigned(at_5 + 1u), (_buffer_sizes.size4 - 0 - 16) / 16)] = _e49.of_p0_.b;
+    keys[metal::min(unsigned(at_5 + 512u), (_buffer_sizes.size4 - 0 - 16) / 16)] = _e49.of_p1_.a;
+    keys[metal::min(unsigned((at_5 + 512u) + 1u), (_buffer_sizes.size4 - 0 - 16) / 16)] = _e49.of_p1_.b;
+    end_group(thread_, ended);
     return;
 }

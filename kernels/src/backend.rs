@@ -153,14 +153,33 @@ impl Table {
 pub struct Read {
     pub input: u32,
     pub coefficient: u32,
+    /// Every word is rounded to so many of its upper bits, which is all that is sent of a result; 1 to [`Read::WHOLE`].
+    pub keep: u32,
 }
 
 impl Read {
+    pub const WHOLE: u32 = u64::BITS;
+
+    /// A word as it is kept (halves are rounded up).
+    pub fn kept(self, word: u64) -> u64 {
+        match self.keep {
+            Self::WHOLE.. => word,
+            keep => word.wrapping_add(1 << (63 - keep)) & (u64::MAX << (64 - keep)),
+        }
+    }
+
+    /// For a kernel, in one word: the coefficient in the lower half, and the upper bits to keep.
+    #[cfg(any(test, feature = "cuda", feature = "wgpu"))]
+    pub(crate) fn packed(self) -> u32 {
+        self.coefficient | self.keep << 16
+    }
+
     /// Of each of `inputs` inputs, the entry that it points at.
     pub fn plain(inputs: usize) -> Vec<Self> {
         let read = |input| Self {
             input,
             coefficient: 0,
+            keep: Self::WHOLE,
         };
         (0..inputs as u32).map(read).collect()
     }

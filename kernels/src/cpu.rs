@@ -277,12 +277,13 @@ pub(crate) fn check_reads(
 fn group_reads(reads: &[Read], inputs: usize) -> Result<Vec<Range<usize>>, KernelError> {
     let mut of_input = vec![0..0; inputs];
     for (index, read) in reads.iter().enumerate() {
-        let there = (read.coefficient as usize) < POLYNOMIAL_SIZE;
+        let there =
+            (read.coefficient as usize) < POLYNOMIAL_SIZE && (1..=Read::WHOLE).contains(&read.keep);
         let range = of_input
             .get_mut(read.input as usize)
             .filter(|range| there && (range.start == range.end || range.end == index))
             .ok_or(KernelError::Shape(
-                "a read of an input or a coefficient that is not there, or not in order",
+                "a read of an input, a coefficient or bits that are not there, or not in order",
             ))?;
         if range.start == range.end {
             range.start = index;

@@ -246,11 +246,17 @@ impl<B: Backend> Engine<B> {
             inputs.keys.extend(part.keys);
             let first = tables.len() as u32;
             tables.extend(&job.program.tables[round]);
+            let is_last = round + 1 == job.program.program().rounds().len();
+            let keep = match is_last {
+                true => job.program.program().file().result.bits,
+                false => Read::WHOLE,
+            };
             for _ in 0..rows {
                 let input = uses.len() as u32;
                 reads.extend(lookup.reads().map(|(sum, shift)| Read {
                     input: input + sum,
                     coefficient: shift << (POLYNOMIAL_SIZE.ilog2() - lookup.bits),
+                    keep,
                 }));
                 uses.extend(lookup.uses.iter().map(|table| first + table));
             }

@@ -15,35 +15,35 @@ pub struct Source {
 
 pub const LINEAR: Source = Source {
     name: "linear",
-    text: files!("sizes", "linear"),
+    text: files!("sizes", "receipt", "linear"),
 };
 pub const DECOMPOSE: Source = Source {
     name: "decompose",
-    text: files!("sizes", "decompose"),
+    text: files!("sizes", "receipt", "decompose"),
 };
 pub const KEYSWITCH: Source = Source {
     name: "keyswitch",
-    text: files!("sizes", "keyswitch"),
+    text: files!("sizes", "receipt", "keyswitch"),
 };
 pub const SWITCH_MODULUS: Source = Source {
     name: "switch_modulus",
-    text: files!("sizes", "switch_modulus"),
+    text: files!("sizes", "receipt", "switch_modulus"),
 };
 pub const TRANSFORM_KEY: Source = Source {
     name: "transform_key",
-    text: files!("sizes", "prime", "ntt", "transform_key"),
+    text: files!("sizes", "receipt", "prime", "ntt", "transform_key"),
 };
 pub const START: Source = Source {
     name: "start",
-    text: files!("sizes", "prime", "task", "start"),
+    text: files!("sizes", "receipt", "prime", "task", "start"),
 };
 pub const ROTATE: Source = Source {
     name: "rotate",
-    text: files!("sizes", "prime", "task", "ntt", "rotate"),
+    text: files!("sizes", "receipt", "prime", "task", "ntt", "rotate"),
 };
 pub const EXTRACT: Source = Source {
     name: "extract",
-    text: files!("sizes", "prime", "extract"),
+    text: files!("sizes", "receipt", "prime", "extract"),
 };
 
 /// Invocations of a workgroup, but of the keyswitch's.
@@ -56,6 +56,9 @@ pub const KEYSWITCH_COLUMNS: usize = 128;
 pub const KEYSWITCH_ROWS: usize = 64;
 #[cfg(feature = "wgpu")]
 pub const KEYSWITCH_TILE: usize = 8;
+/// Of each kernel, the binding of the number of workgroups that have ended.
+#[cfg(feature = "wgpu")]
+pub const RECEIPT_BINDING: u32 = 9;
 /// What the largest kernel takes of a workgroup's memory.
 #[cfg(feature = "wgpu")]
 pub const WORKGROUP_BYTES: u32 = 16 << 10;

@@ -188,7 +188,12 @@ fn what_is_missing_is_said() {
     driver.set("devices", 0);
     let found = survey::survey();
     assert!(found[0].unusable.is_some(), "{found:?}");
-    assert!(open(Wanted::Best).devices.is_empty());
+    let best = open(Wanted::Best);
+    assert!(best.devices.is_empty() && best.failed.is_empty());
+    let Err(OpenError::None { backend, .. }) = survey::open(Wanted::Cuda, Budget::default()) else {
+        panic!("there is no GPU");
+    };
+    assert_eq!(backend, "cuda");
 }
 
 #[test]

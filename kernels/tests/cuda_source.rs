@@ -149,7 +149,7 @@ fn the_source_is_one_text_that_asks_for_no_file_of_ours() {
     assert_eq!(source.matches("constexpr uint32_t N = 2048").count(), 1);
     let found = kernels(&source);
     assert!(found.contains(&"rotate_rns_kernel"), "{found:?}");
-    assert!(found.contains(&"rotate_fft_4_kernel"), "{found:?}");
+    assert!(found.contains(&"rotate_fft_kernel"), "{found:?}");
 }
 
 #[test]

@@ -33,4 +33,5 @@ fn decompose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         let body = u32(((inputs[first + N] >> 31u) + 1lu) >> 1u);
         smalls[group.y * SMALL_WORDS + word] = select(0u, body, word == SMALL);
     }
+    end_group(thread);
 }

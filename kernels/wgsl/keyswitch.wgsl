@@ -44,9 +44,14 @@ fn keyswitch(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     workgroupBarrier();
 
     let column = group.x * COLUMNS + thread;
-    if column >= SMALL_WORDS {
-        return;
+    if column < SMALL_WORDS {
+        multiply(tile, first_row, column);
     }
+    end_group(thread);
+}
+
+// A column of the rows.
+fn multiply(tile: Tile, first_row: u32, column: u32) {
     var low = vec4<u32>();
     var high = vec4<u32>();
     var at = (tile.slot * N + first_row) * 4u * SMALL_WORDS + column;

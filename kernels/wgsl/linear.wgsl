@@ -23,10 +23,13 @@ struct Term {
 @compute @workgroup_size(THREADS)
 fn linear(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let word = group.x * THREADS + thread;
-    if word >= LWE_WORDS {
-        return;
+    if word < LWE_WORDS {
+        add_up(rows[group.y], word);
     }
-    let row = rows[group.y];
+    end_group(thread);
+}
+
+fn add_up(row: Row, word: u32) {
     let at = row.sum * LWE_WORDS + word;
     var sum = 0lu;
     if row.more != 0u {

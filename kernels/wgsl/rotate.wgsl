@@ -124,4 +124,5 @@ fn rotate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
     store(at, mask);
     store(at + N, body);
+    end_group(thread);
 }

@@ -17,4 +17,5 @@ fn start(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     let ring = ciphertext * 2u * N;
     rings[ring + at] = 0lu;
     rings[ring + N + at] = select(negative_q(residue), residue, place < N);
+    end_group(thread);
 }

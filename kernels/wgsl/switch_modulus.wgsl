@@ -39,4 +39,5 @@ fn switch_modulus(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         let error = atomicLoad(&halves) - bitcast<u32>(half(atomicLoad(&doubled)));
         turns[first + SMALL] = switched(smalls[first + SMALL] + error - (1u << 19u));
     }
+    end_group(thread);
 }

@@ -18,10 +18,20 @@ fn to_q(word: u64) -> u64 {
     return select(scaled, 0lu, scaled == Q);
 }
 
+// floor(2^64 / p).
+const RECIPROCAL_0: u64 = 8590311436lu;
+const RECIPROCAL_1: u64 = 8590360593lu;
+
+// Modulo p (Barrett 1986): the quotient is short by one at most.
+fn reduced(p: u32, reciprocal: u64, value: u64) -> u32 {
+    let rest = u32(value - mul_high(value, reciprocal) * u64(p));
+    return min(rest, rest - p);
+}
+
 // Coefficient j of an invocation's, modulo each prime.
 fn residues(polynomial: u32, thread: u32, j: u32) -> vec2<u32> {
     let residue = to_q(polynomials[polynomial * N + thread + 256u * j]);
-    return vec2<u32>(u32(residue % u64(P0)), u32(residue % u64(P1)));
+    return vec2<u32>(reduced(P0, RECIPROCAL_0, residue), reduced(P1, RECIPROCAL_1, residue));
 }
 
 @compute @workgroup_size(THREADS)
@@ -47,4 +57,5 @@ fn transform_key(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
     keys[at + 1u] = pair.of_p0.b;
     keys[at + N / 4u] = pair.of_p1.a;
     keys[at + N / 4u + 1u] = pair.of_p1.b;
+    end_group(thread);
 }

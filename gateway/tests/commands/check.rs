@@ -170,7 +170,12 @@ fn the_demo_config_is_accepted_where_its_files_are() {
         assert!(said.out.contains(words), "{words:?}: {}", said.out);
     }
     // Other edge configs ship too: at least their text is right.
-    for name in ["linux-box.toml", "mac-mini.toml", "browser.toml"] {
+    for name in [
+        "linux-box.toml",
+        "mac-mini.toml",
+        "gpu-workstation.toml",
+        "browser.toml",
+    ] {
         let file = repository().join("edge-configs").join(name);
         folder
             .veilgate(&["check", "--text-only", file.to_str().expect("text")])

@@ -74,6 +74,9 @@ pub(super) fn block(
         of_each.flat_map(|(accumulator, reads)| reads.iter().map(move |read| (accumulator, read)));
     for (target, (accumulator, read)) in out.chunks_exact_mut(LWE_WORDS).zip(wanted) {
         extract(accumulator, read.coefficient as usize, target);
+        if read.keep < Read::WHOLE {
+            target.iter_mut().for_each(|word| *word = read.kept(*word));
+        }
     }
     out
 }

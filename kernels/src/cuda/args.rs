@@ -97,6 +97,18 @@ pub struct SumGroup {
     pub unused: u32,
 }
 
+impl SumGroup {
+    /// As it lies in memory.
+    pub fn words(&self) -> [u64; 4] {
+        [
+            self.inputs,
+            self.weights,
+            u64::from(self.terms) | u64::from(self.first_sum) << 32,
+            u64::from(self.sums),
+        ]
+    }
+}
+
 /// linear.cuh
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

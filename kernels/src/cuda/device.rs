@@ -1,7 +1,7 @@
 //! A CUDA device: what it holds, and the order in which its kernels are launched.
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use bytemuck::{Pod, cast_slice_mut};
 use fhe::EvaluationKey;
 use fhe::params::*;
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::args::*;
 use super::constants::{Factors, roots};
 use super::lane::{Indexes, Lane};
-use super::plan::{self, TILE_SIZES};
+use super::plan::{self, SumPiece, TILE_SIZES};
 use super::runtime::{Kernel, Runtime, Stream};
 use crate::backend::{KernelError, LweBatch, LweSum, Table};
 use crate::device::{Device, DeviceError, Memory, Task};
@@ -44,18 +44,19 @@ pub const KEY_BYTES: usize = KEYSWITCH_BYTES + ROTATION_BYTES;
 
 /// Polynomials of a block of [`Kernel::ConvertFft`].
 const CONVERT_TOGETHER: usize = 4;
-/// Rotations that a multiprocessor does at once.
-const TOGETHER: usize = 4;
-/// Waves of rotations in a piece of work: enough for the copies of one piece to hide behind the other.
-const WAVES: usize = 4;
+/// Exact rotations that a multiprocessor does at once, or nearly.
+const EXACT_TOGETHER: usize = 4;
+/// Results for each ciphertext that buffers have room for: some lookups are read more than once.
+const RESULTS: usize = 2;
 const STREAMS: [Stream; 2] = [0, 1];
-const LEAST_CAPACITY: usize = 64;
+const LEAST_WAVE: usize = 64;
 const MOST_PLACES: usize = 4096;
 
 pub struct CudaDevice<R: Runtime> {
     runtime: R,
     about: About,
-    capacity: usize,
+    /// Ciphertexts of a piece of work: what all multiprocessors rotate at once. Copies of one piece hide behind the other.
+    wave: usize,
     places: usize,
     constants: Constants,
     state: Mutex<State<R>>,
@@ -93,13 +94,17 @@ impl<R: Runtime> CudaDevice<R> {
     /// Takes the device's memory: for work at once, for keys as they come.
     pub fn new(runtime: R, about: About, budget: Budget) -> Result<Self, DeviceError> {
         let (free, _) = runtime.memory()?;
-        let mut capacity = (about.multiprocessors * TOGETHER * WAVES).max(LEAST_CAPACITY);
-        let lanes = |capacity| 2 * Lane::<R>::bytes(capacity, MOST_PLACES) as u64;
-        while capacity > LEAST_CAPACITY && lanes(capacity) > free / 4 {
-            capacity /= 2;
+        let together = match about.method {
+            Method::Fourier { together } => together,
+            Method::Exact => EXACT_TOGETHER,
+        };
+        let mut wave = (about.multiprocessors * together).max(LEAST_WAVE);
+        let lanes = |wave| 2 * Lane::<R>::bytes(wave, wave * RESULTS, MOST_PLACES) as u64;
+        while wave > LEAST_WAVE && lanes(wave) > free / 4 {
+            wave /= 2;
         }
         // A twentieth stays free: a driver allocates for itself too.
-        let taken = lanes(capacity) + ROTATION_BYTES as u64 + free / 20;
+        let taken = lanes(wave) + ROTATION_BYTES as u64 + free / 20;
         let for_keys = free.saturating_sub(taken).min(budget.key_bytes);
         let places = (for_keys / KEY_BYTES as u64).min(MOST_PLACES as u64) as usize;
         if places == 0 {
@@ -109,7 +114,8 @@ impl<R: Runtime> CudaDevice<R> {
                 (taken + KEY_BYTES as u64) >> 20
             )));
         }
-        let [first, second] = STREAMS.map(|stream| Lane::new(&runtime, stream, capacity, places));
+        let [first, second] =
+            STREAMS.map(|stream| Lane::new(&runtime, stream, wave, wave * RESULTS, places));
         let lanes = [first?, second?];
         let mut staging = runtime.stage(ROTATION_BYTES / 8)?;
         let standard = runtime.allocate(ROTATION_BYTES)?;
@@ -123,7 +129,7 @@ impl<R: Runtime> CudaDevice<R> {
             }),
             runtime,
             about,
-            capacity,
+            wave,
             places,
             constants,
         })
@@ -154,7 +160,7 @@ impl<R: Runtime> CudaDevice<R> {
             .map(of)
             .collect::<Option<_>>()
             .ok_or(KernelError::Shape("there is no key in the place"))?;
-        let pieces = plan::pieces(tasks, self.capacity);
+        let pieces = plan::pieces(tasks, self.wave, self.wave * RESULTS);
         let outcome = self.run_pieces(steps, lanes, &keys, tables, tasks, &pieces);
         self.settled(outcome)
     }
@@ -243,6 +249,56 @@ impl<R: Runtime> CudaDevice<R> {
                 results * LWE_WORDS,
                 &mut lane.host.out,
             )
+        }
+    }
+
+    /// As [`run_pieces`](Self::run_pieces).
+    fn sum_pieces(
+        &self,
+        lanes: &mut [Lane<R>; 2],
+        inputs: &LweBatch,
+        sums: &[LweSum<'_>],
+        pieces: &[SumPiece],
+        out: &mut [u64],
+    ) -> Result<(), DeviceError> {
+        for index in 0..pieces.len() + 1 {
+            if let Some(piece) = pieces.get(index) {
+                let lane = &mut lanes[index % 2];
+                let matrix = plan::matrix(&sums[piece.sums.clone()], piece.inputs.start);
+                let range = &piece.inputs;
+                let words = &inputs.words[range.start * LWE_WORDS..range.end * LWE_WORDS];
+                self.begin_sums(lane, words, matrix, piece.sums.len())?;
+            }
+            if let Some(before) = index.checked_sub(1) {
+                let lane = &lanes[before % 2];
+                self.runtime.wait(lane.stream)?;
+                let range = &pieces[before].sums;
+                let target = &mut out[range.start * LWE_WORDS..range.end * LWE_WORDS];
+                target.copy_from_slice(&lane.host.out.as_ref()[..target.len()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a matrix product. The lane is free.
+    fn begin_sums(
+        &self,
+        lane: &mut Lane<R>,
+        words: &[u64],
+        matrix: plan::Matrix,
+        sums: usize,
+    ) -> Result<(), DeviceError> {
+        lane.host.input.as_mut()[..words.len()].copy_from_slice(words);
+        let blocks = matrix.groups.len() * plan::LINEAR_BLOCKS;
+        let (args, used) = lane.lists(matrix);
+        let (runtime, stream) = (&self.runtime, lane.stream);
+        // SAFETY: the lane is not touched before the wait, and pieces are cut so that it has room for what they hold.
+        unsafe {
+            runtime.upload(stream, &lane.host.input, words.len(), lane.device.input)?;
+            runtime.upload(stream, &lane.host.tables, used, lane.device.tables)?;
+            runtime.launch(stream, Kernel::Linear, blocks, &args)?;
+            let words = sums * LWE_WORDS;
+            runtime.download(stream, lane.device.out, words, &mut lane.host.out)
         }
     }
 
@@ -397,15 +453,16 @@ impl<R: Runtime> Device for CudaDevice<R> {
 
     fn memory(&self) -> Option<Memory> {
         let state = self.state.lock();
-        let of_lane = Lane::<R>::bytes(self.capacity, self.places) as u64;
+        let bytes = |ciphertexts, results| Lane::<R>::bytes(ciphertexts, results, self.places);
+        let of_lane = bytes(self.wave, self.wave * RESULTS) as u64;
         let keys = state.keys.iter().flatten().count() as u64;
         let of_keys = keys * KEY_BYTES as u64;
         let standard = ROTATION_BYTES as u64;
-        let most = state.lanes.iter().map(|lane| lane.most as u64);
-        let of_work: u64 = most.map(|most| of_lane * most / self.capacity as u64).sum();
+        let most = state.lanes.iter().map(|lane| lane.most);
+        let of_work: usize = most.map(|(inputs, results)| bytes(inputs, results)).sum();
         Some(Memory {
             taken: 2 * of_lane + standard + of_keys,
-            used: of_work + of_keys + if keys > 0 { standard } else { 0 },
+            used: of_work as u64 + of_keys + if keys > 0 { standard } else { 0 },
         })
     }
 
@@ -415,11 +472,11 @@ impl<R: Runtime> Device for CudaDevice<R> {
 
     /// Pieces of it are cut as the buffers are.
     fn batch(&self) -> usize {
-        crate::MAX_CIPHERTEXTS.max(self.capacity)
+        crate::MAX_CIPHERTEXTS
     }
 
     fn most_reads(&self) -> usize {
-        self.capacity
+        self.wave * RESULTS
     }
 
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError> {
@@ -470,66 +527,14 @@ impl<R: Runtime> Device for CudaDevice<R> {
         sums: &[LweSum<'_>],
         out: &mut [u64],
     ) -> Result<bool, DeviceError> {
-        let matrix = plan::matrix(sums);
-        let groups: Vec<u64> = matrix
-            .groups
-            .iter()
-            .flat_map(|group| {
-                [
-                    group.inputs,
-                    group.weights,
-                    u64::from(group.terms) | u64::from(group.first_sum) << 32,
-                    u64::from(group.sums),
-                ]
-            })
-            .collect();
-        let lists = groups.len()
-            + matrix.weights.len()
-            + matrix.constants.len()
-            + matrix.inputs.len().div_ceil(2);
-        let fits = inputs.len().max(sums.len()) <= self.capacity
-            && lists <= self.capacity * POLYNOMIAL_SIZE;
-        if !fits {
+        let room = self.wave * POLYNOMIAL_SIZE;
+        let pieces = plan::sum_pieces(sums, self.wave, self.wave * RESULTS, room);
+        let Some(pieces) = pieces else {
             return Ok(false);
-        }
+        };
         let mut state = self.state.lock();
-        let lane = &mut state.lanes[0];
-        lane.host.input.as_mut()[..inputs.words.len()].copy_from_slice(&inputs.words);
-        let packed = lane.host.tables.as_mut();
-        let mut at = 0;
-        let mut put = |words: &[u64]| {
-            packed[at..][..words.len()].copy_from_slice(words);
-            let address = lane.device.tables + 8 * at as u64;
-            at += words.len();
-            address
-        };
-        let mut padded = matrix.inputs;
-        padded.resize(padded.len().next_multiple_of(2), 0);
-        let args = Linear {
-            input: lane.device.input,
-            out: lane.device.out,
-            groups: put(&groups),
-            inputs: put(cast_slice(&padded)),
-            weights: put(&matrix.weights),
-            constants: put(&matrix.constants),
-        };
-        let (runtime, stream) = (&self.runtime, lane.stream);
-        // SAFETY: the lane is not touched before the wait, and what it holds was measured above.
-        let queued = unsafe {
-            let words = inputs.words.len();
-            runtime
-                .upload(stream, &lane.host.input, words, lane.device.input)
-                .and_then(|()| runtime.upload(stream, &lane.host.tables, lists, lane.device.tables))
-                .and_then(|()| {
-                    let blocks = matrix.groups.len() * plan::LINEAR_BLOCKS;
-                    runtime.launch(stream, Kernel::Linear, blocks, &args)
-                })
-                .and_then(|()| {
-                    runtime.download(stream, lane.device.out, out.len(), &mut lane.host.out)
-                })
-        };
-        self.settled(queued.and_then(|()| runtime.wait(stream)))?;
-        out.copy_from_slice(&lane.host.out.as_ref()[..out.len()]);
+        let outcome = self.sum_pieces(&mut state.lanes, inputs, sums, &pieces, out);
+        self.settled(outcome)?;
         Ok(true)
     }
 

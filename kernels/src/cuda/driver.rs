@@ -65,7 +65,7 @@ impl Driver {
     pub fn new(context: Arc<CudaContext>, image: &[u8]) -> Result<Self, DeviceError> {
         context.bind_to_thread().map_err(failed)?;
         let load = |kernel: Kernel, module| -> Result<sys::CUfunction, DriverError> {
-            let name = CString::new(format!("{}_kernel", kernel.name())).unwrap_or_default();
+            let name = CString::new(kernel.entry()).unwrap_or_default();
             // SAFETY: the module was loaded above and is not unloaded before its functions are of no use.
             let function = unsafe { result::module::get_function(module, name)? };
             let (_, shared) = kernel.shape();
@@ -279,7 +279,10 @@ pub fn version() -> Option<Result<i32, DeviceError>> {
 }
 
 pub fn cards() -> Result<Vec<Card>, DeviceError> {
-    let count = CudaContext::device_count().map_err(failed)?;
+    let count = match CudaContext::device_count() {
+        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
+        other => other.map_err(failed)?,
+    };
     (0..count)
         .map(|ordinal| card(ordinal).map_err(failed))
         .collect()

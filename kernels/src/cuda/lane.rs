@@ -3,7 +3,7 @@
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use fhe::params::{LWE_WORDS, POLYNOMIAL_SIZE, SMALL_WORDS};
 
-use super::args::{Address, Lookups, Tile};
+use super::args::{Address, Linear, Lookups, Tile};
 use super::plan;
 use super::runtime::{Runtime, Stream};
 use crate::backend::Table;
@@ -13,8 +13,8 @@ pub struct Lane<R: Runtime> {
     pub stream: Stream,
     pub device: Buffers,
     pub host: Staging<R>,
-    /// The most ciphertexts or results that it has held.
-    pub most: usize,
+    /// The most ciphertexts and the most results that it has held.
+    pub most: (usize, usize),
 }
 
 /// On the device.
@@ -37,9 +37,10 @@ pub struct Staging<R: Runtime> {
     pub out: R::Staging,
 }
 
-/// Words of 8 bytes that buffers for so many ciphertexts and results take.
+/// Words of 8 bytes that buffers take.
 struct Sizes {
-    large: usize,
+    input: usize,
+    out: usize,
     small: usize,
     turns: usize,
     indexes: usize,
@@ -47,51 +48,53 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(capacity: usize, places: usize) -> Self {
+    fn of(ciphertexts: usize, results: usize, places: usize) -> Self {
         // Of each ciphertext its key, its table, where its reads begin, and a tile; of each result its coefficient.
-        let of_each = 3 + size_of::<Tile>() / 4 + 1;
+        let of_each = 3 + size_of::<Tile>() / 4;
         Self {
-            large: capacity * LWE_WORDS,
-            small: (capacity * SMALL_WORDS).div_ceil(2),
-            turns: (capacity * SMALL_WORDS).div_ceil(4),
+            input: ciphertexts * LWE_WORDS,
+            out: results * LWE_WORDS,
+            small: (ciphertexts * SMALL_WORDS).div_ceil(2),
+            turns: (ciphertexts * SMALL_WORDS).div_ceil(4),
             // Every list may end in the middle of a word; there are two lists of keys.
-            indexes: (capacity * of_each).div_ceil(2) + 2 * places + 16,
-            tables: capacity * POLYNOMIAL_SIZE,
+            indexes: (ciphertexts * of_each + results).div_ceil(2) + 2 * places + 16,
+            tables: ciphertexts * POLYNOMIAL_SIZE,
         }
     }
 }
 
 impl<R: Runtime> Lane<R> {
     /// What a lane takes of the device.
-    pub fn bytes(capacity: usize, places: usize) -> usize {
-        let sizes = Sizes::of(capacity, places);
-        8 * (2 * sizes.large + sizes.small + sizes.turns + sizes.indexes + sizes.tables)
+    pub fn bytes(ciphertexts: usize, results: usize, places: usize) -> usize {
+        let sizes = Sizes::of(ciphertexts, results, places);
+        8 * (sizes.input + sizes.out + sizes.small + sizes.turns + sizes.indexes + sizes.tables)
     }
 
     pub fn new(
         runtime: &R,
         stream: Stream,
-        capacity: usize,
+        ciphertexts: usize,
+        results: usize,
         places: usize,
     ) -> Result<Self, DeviceError> {
-        let sizes = Sizes::of(capacity, places);
+        let sizes = Sizes::of(ciphertexts, results, places);
         let allocate = |words: usize| runtime.allocate(words * 8);
         Ok(Self {
-            most: 0,
+            most: (0, 0),
             stream,
             device: Buffers {
-                input: allocate(sizes.large)?,
+                input: allocate(sizes.input)?,
                 small: allocate(sizes.small)?,
                 turns: allocate(sizes.turns)?,
                 indexes: allocate(sizes.indexes)?,
                 tables: allocate(sizes.tables)?,
-                out: allocate(sizes.large)?,
+                out: allocate(sizes.out)?,
             },
             host: Staging {
-                input: runtime.stage(sizes.large)?,
+                input: runtime.stage(sizes.input)?,
                 indexes: runtime.stage(sizes.indexes)?,
                 tables: runtime.stage(sizes.tables)?,
-                out: runtime.stage(sizes.large)?,
+                out: runtime.stage(sizes.out)?,
             },
         })
     }
@@ -99,7 +102,8 @@ impl<R: Runtime> Lane<R> {
     /// Copies the tasks' ciphertexts into the staging memory; gives how many words they are.
     pub fn gather<In: Pod, Out>(&mut self, tasks: &[Task<'_, In, Out>]) -> usize {
         let results = tasks.iter().map(|task| task.reads.len()).sum();
-        self.most = self.most.max(tasks.len()).max(results);
+        let (inputs, most_results) = self.most;
+        self.most = (inputs.max(tasks.len()), most_results.max(results));
         let words: &mut [In] = cast_slice_mut(self.host.input.as_mut());
         let mut at = 0;
         for task in tasks {
@@ -153,7 +157,7 @@ impl<R: Runtime> Lane<R> {
         let mut reads_of = vec![0u32];
         let mut reads = Vec::new();
         for task in tasks {
-            reads.extend(task.reads.iter().map(|read| read.coefficient));
+            reads.extend(task.reads.iter().map(|read| read.packed()));
             reads_of.push(reads.len() as u32);
         }
         let buffers = self.device;
@@ -183,6 +187,31 @@ impl<R: Runtime> Lane<R> {
             },
             words: pack.used,
         }
+    }
+}
+
+impl<R: Runtime> Lane<R> {
+    /// A matrix's lists, in the place of tables, and how many words they take.
+    pub fn lists(&mut self, matrix: plan::Matrix) -> (Linear, usize) {
+        let groups: Vec<u64> = matrix
+            .groups
+            .iter()
+            .flat_map(|group| group.words())
+            .collect();
+        let mut pack = Pack {
+            words: self.host.tables.as_mut(),
+            used: 0,
+            address: self.device.tables,
+        };
+        let args = Linear {
+            input: self.device.input,
+            out: self.device.out,
+            groups: pack.put(&groups),
+            inputs: pack.put(&matrix.inputs),
+            weights: pack.put(&matrix.weights),
+            constants: pack.put(&matrix.constants),
+        };
+        (args, pack.used)
     }
 }
 

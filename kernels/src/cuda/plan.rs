@@ -64,12 +64,12 @@ pub struct Matrix {
     pub constants: Vec<u64>,
 }
 
-/// Puts sums together that follow one another and are over the same ciphertexts.
-pub fn matrix(sums: &[LweSum<'_>]) -> Matrix {
+/// Puts sums together that follow one another and are over the same ciphertexts; these are numbered from `first_input` on.
+pub fn matrix(sums: &[LweSum<'_>], first_input: usize) -> Matrix {
     let inputs = |sum: &LweSum<'_>| {
         let terms = sum.terms.iter();
-        let indexes: Vec<u32> = terms.map(|(input, _)| sum.base as u32 + input).collect();
-        indexes
+        let index = |input: &u32| (sum.base + *input as usize - first_input) as u32;
+        terms.map(|(input, _)| index(input)).collect::<Vec<u32>>()
     };
     let same = |a: &LweSum<'_>, b: &LweSum<'_>| {
         let mut pairs = a.terms.iter().zip(b.terms);
@@ -100,12 +100,68 @@ pub fn matrix(sums: &[LweSum<'_>]) -> Matrix {
     matrix
 }
 
-/// Tasks in pieces of at most `most` ciphertexts and `most` results.
-pub fn pieces<In, Out>(tasks: &[Task<'_, In, Out>], most: usize) -> Vec<Range<usize>> {
+/// Sums that are computed together, and the ciphertexts that they are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SumPiece {
+    pub sums: Range<usize>,
+    pub inputs: Range<usize>,
+}
+
+/// Sums in pieces of at most so many, over at most so many ciphertexts, whose lists take at most so many words. `None`: one alone
+/// is more than that.
+pub fn sum_pieces(
+    sums: &[LweSum<'_>],
+    most_inputs: usize,
+    most_sums: usize,
+    most_words: usize,
+) -> Option<Vec<SumPiece>> {
+    let mut pieces: Vec<SumPiece> = Vec::new();
+    let mut words = 0;
+    for (index, sum) in sums.iter().enumerate() {
+        let places = sum
+            .terms
+            .iter()
+            .map(|(input, _)| sum.base + *input as usize);
+        // A sum of nothing is over whatever is there.
+        let there = pieces.last().map_or(0, |last| last.inputs.start);
+        let first = places.clone().min().unwrap_or(there);
+        let end = places.max().map_or(first, |last| last + 1);
+        // A group of its own, at worst.
+        let own = 6 + sum.terms.len() * (TOGETHER + 1);
+        if end - first > most_inputs || own > most_words {
+            return None;
+        }
+        if let Some(last) = pieces.last_mut() {
+            let inputs = last.inputs.start.min(first)..last.inputs.end.max(end);
+            let fits = inputs.len() <= most_inputs
+                && last.sums.len() < most_sums
+                && words + own <= most_words;
+            if fits {
+                words += own;
+                last.sums.end = index + 1;
+                last.inputs = inputs;
+                continue;
+            }
+        }
+        words = own;
+        pieces.push(SumPiece {
+            sums: index..index + 1,
+            inputs: first..end,
+        });
+    }
+    Some(pieces)
+}
+
+/// Tasks in pieces of at most so many ciphertexts and so many results.
+pub fn pieces<In, Out>(
+    tasks: &[Task<'_, In, Out>],
+    ciphertexts: usize,
+    most_results: usize,
+) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let (mut start, mut results) = (0, 0);
     for (index, task) in tasks.iter().enumerate() {
-        if index - start == most || results + task.reads.len() > most {
+        if index - start == ciphertexts || results + task.reads.len() > most_results {
             pieces.push(start..index);
             (start, results) = (index, 0);
         }
@@ -150,7 +206,7 @@ mod tests {
             key: 0,
         };
         let sums = [sum(0, 0), sum(0, 1), sum(0, 2), sum(4, 0)];
-        let matrix = matrix(&sums);
+        let matrix = matrix(&sums, 0);
         assert_eq!(matrix.inputs, [0, 2, 1, 2, 4, 6]);
         assert_eq!(matrix.constants, [0, 1, 2, 0]);
         let of: Vec<(u64, u64, u32, u32)> = matrix
@@ -165,10 +221,49 @@ mod tests {
     }
 
     #[test]
+    fn sums_are_cut_where_their_ciphertexts_are_too_many() {
+        let terms: Vec<(u32, i64)> = vec![(0, 1), (3, 1)];
+        let sum = |base| LweSum {
+            base,
+            terms: &terms,
+            constant: 0,
+            key: 0,
+        };
+        let sums = [sum(0), sum(0), sum(4), sum(100), sum(1)];
+        let piece = |sums, inputs| SumPiece { sums, inputs };
+        let all = |inputs, most, words| sum_pieces(&sums, inputs, most, words);
+        assert_eq!(
+            all(8, 9, 1000),
+            Some(vec![
+                piece(0..3, 0..8),
+                piece(3..4, 100..104),
+                piece(4..5, 1..5)
+            ])
+        );
+        assert_eq!(all(200, 9, 1000), Some(vec![piece(0..5, 0..104)]));
+        assert_eq!(all(200, 3, 1000).unwrap().len(), 2);
+        assert_eq!(all(200, 9, 50).unwrap().len(), 3);
+        assert_eq!(all(3, 9, 1000), None);
+        assert_eq!(all(200, 9, 20), None);
+        assert_eq!(sum_pieces(&[], 1, 1, 1), Some(vec![]));
+        let nothing = LweSum {
+            base: 99,
+            terms: &[],
+            constant: 0,
+            key: 0,
+        };
+        assert_eq!(
+            sum_pieces(&[nothing, sum(0)], 4, 9, 1000),
+            Some(vec![piece(0..2, 0..4)])
+        );
+    }
+
+    #[test]
     fn pieces_hold_no_more_inputs_and_results_than_they_may() {
         let read = crate::Read {
             input: 0,
             coefficient: 0,
+            keep: crate::Read::WHOLE,
         };
         let reads = [read; 4];
         let cut = |counts: &[usize], most| {
@@ -182,7 +277,7 @@ mod tests {
                     out: &mut [],
                 })
                 .collect();
-            pieces(&tasks, most)
+            pieces(&tasks, most, most)
         };
         assert_eq!(cut(&[1, 1, 1, 1, 1], 2), [0..2, 2..4, 4..5]);
         assert_eq!(cut(&[3, 2, 1, 1, 4], 4), [0..1, 1..4, 4..5]);

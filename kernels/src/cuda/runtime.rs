@@ -37,7 +37,15 @@ impl Kernel {
         Self::RotateRns,
     ];
 
-    /// Its entry is called so, with `_kernel` behind.
+    /// Its name among the module's functions.
+    #[cfg(feature = "cuda")]
+    pub fn entry(self) -> String {
+        match self {
+            Self::RotateFft(_) => "rotate_fft_kernel".to_owned(),
+            other => format!("{}_kernel", other.name()),
+        }
+    }
+
     pub fn name(self) -> String {
         let name = match self {
             Self::Keyswitch(tile) => return format!("keyswitch_{tile}"),

@@ -82,7 +82,10 @@ fn the_exact_rotation_is_that_of_the_reference_to_the_bit() {
     let key_words = keys.each_ref().map(|key| address(key.words()));
     let key_of: Vec<u32> = cases.iter().map(|case| case.0 as u32).collect();
     let table_of: Vec<u32> = cases.iter().map(|case| case.1 as u32).collect();
-    let reads: Vec<u32> = cases.iter().flat_map(|case| case.2.clone()).collect();
+    let reads: Vec<u32> = cases
+        .iter()
+        .flat_map(|case| case.2.iter().map(|&at| at | Read::WHOLE << 16))
+        .collect();
     let mut reads_of = vec![0u32];
     for case in &cases {
         reads_of.push(reads_of[reads_of.len() - 1] + case.2.len() as u32);
@@ -210,10 +213,20 @@ fn sums_are_those_of_the_cpu() {
     assert!(device.linear(&inputs, &sums, &mut out).unwrap());
     let expected = fixture().backend.linear(&inputs, &sums).unwrap();
     assert_eq!(out, expected.words);
-    // More than there are buffers for.
-    let many = vec![nothing; 100_000];
+    // Several pieces, and one sum over more than there are buffers for.
+    let many: Vec<LweSum<'_>> = (0..300).map(|index| sums[index % sums.len()]).collect();
     let mut out = vec![0; many.len() * LWE_WORDS];
-    assert!(!device.linear(&inputs, &many, &mut out).unwrap());
+    assert!(device.linear(&inputs, &many, &mut out).unwrap());
+    let expected = fixture().backend.linear(&inputs, &many).unwrap();
+    assert_eq!(out, expected.words);
+    let far = [(0u32, 1i64), (64, 1)];
+    let wide = LweSum {
+        base: 0,
+        terms: &far,
+        ..nothing
+    };
+    let inputs = LweBatch::zeros(vec![0; 65]);
+    assert!(!device.linear(&inputs, &[wide], &mut out).unwrap());
 }
 
 /// A device of one multiprocessor with memory for two keys, which are in it.
@@ -333,6 +346,7 @@ fn asked(count: usize) -> Asked {
         Read {
             input: 2,
             coefficient: (N / 16) as u32,
+            keep: 24,
         },
     );
     let mut words: Vec<u64> = words.collect();

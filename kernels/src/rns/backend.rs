@@ -107,7 +107,10 @@ impl Backend for RnsBackend {
             let turned = rotate(key, &table.polynomial(), switched.turns(), switched.body());
             let wanted = reads[of_input[input].clone()].iter();
             Ok(wanted
-                .flat_map(|read| turned.extract(read.coefficient as usize))
+                .flat_map(|read| {
+                    let words = turned.extract(read.coefficient as usize);
+                    words.map(|word| read.kept(word))
+                })
                 .collect())
         };
         let parts: Vec<Vec<u64>> = self.cpu.install(|| {

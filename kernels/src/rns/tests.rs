@@ -157,6 +157,7 @@ fn the_reference_decrypts_like_the_cpu_and_reads_several_places() {
     let read = |input, shift: usize| crate::Read {
         input,
         coefficient: (shift * table.box_len()) as u32,
+        keep: crate::Read::WHOLE,
     };
     let reads = [read(0, 0), read(1, 0), read(1, 4), read(2, 1)];
     let out = backend

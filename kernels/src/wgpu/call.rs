@@ -54,6 +54,7 @@ impl WgpuDevice {
     fn hold(&self) -> Result<MutexGuard<'_, Held>, DeviceError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.gpu.faults.check()?;
+        held.gpu.receipt.begin(&held.gpu.queue);
         Ok(held)
     }
 
@@ -71,8 +72,8 @@ impl WgpuDevice {
     }
 
     #[cfg(test)]
-    pub(super) fn with_gpu<R>(&self, with: impl FnOnce(&wgpu::Device) -> R) -> R {
-        with(&self.hold().unwrap().gpu.device)
+    pub(super) fn with_gpu<R>(&self, with: impl FnOnce(&Gpu) -> R) -> R {
+        with(&self.hold().unwrap().gpu)
     }
 }
 

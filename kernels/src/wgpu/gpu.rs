@@ -11,7 +11,8 @@ use wgpu::{BindGroup, Buffer, BufferSize, CommandEncoder, ComputePass, Device, Q
 use super::adapter::Opened;
 use super::fault::Faults;
 use super::memory::Buffers;
-use super::pipelines::Pipelines;
+use super::pipelines::{Kernel, Pipelines};
+use super::receipt::Receipt;
 use crate::device::DeviceError;
 use crate::rns::{PRIMES, Prime};
 
@@ -37,6 +38,7 @@ pub struct Gpu {
     pub pipelines: Pipelines,
     pub buffers: Buffers,
     pub bound: Bound,
+    pub receipt: Receipt,
 }
 
 impl Gpu {
@@ -52,20 +54,16 @@ impl Gpu {
         faults.check()?;
         let roots = roots();
         let buffers = Buffers::new(&device, plan.batch, (roots.len() * 4) as u64);
+        let receipt = Receipt::new(&device);
         faults.check()?;
+        let bind = |kernel: &Kernel, buffers: &[&Buffer]| kernel.bind(&device, &receipt, buffers);
         let (p, b) = (&pipelines, &buffers);
         let bound = Bound {
-            linear: p
-                .linear
-                .bind(&device, &[&b.inputs, &b.rows, &b.terms, &b.results]),
-            decompose: p
-                .decompose
-                .bind(&device, &[&b.inputs, &b.digits, &b.smalls]),
-            switch_modulus: p.switch_modulus.bind(&device, &[&b.smalls, &b.turns]),
-            start: p
-                .start
-                .bind(&device, &[&b.tables, &b.tasks, &b.turns, &b.rings]),
-            extract: p.extract.bind(&device, &[&b.rings, &b.reads, &b.results]),
+            linear: bind(&p.linear, &[&b.inputs, &b.rows, &b.terms, &b.results]),
+            decompose: bind(&p.decompose, &[&b.inputs, &b.digits, &b.smalls]),
+            switch_modulus: bind(&p.switch_modulus, &[&b.smalls, &b.turns]),
+            start: bind(&p.start, &[&b.tables, &b.tasks, &b.turns, &b.rings]),
+            extract: bind(&p.extract, &[&b.rings, &b.reads, &b.results]),
         };
         let gpu = Self {
             device,
@@ -74,6 +72,7 @@ impl Gpu {
             pipelines,
             buffers,
             bound,
+            receipt,
         };
         gpu.write_large(&gpu.buffers.roots, 0, &roots)?;
         Ok(gpu)
@@ -107,10 +106,10 @@ impl Gpu {
     pub fn write_large(&self, buffer: &Buffer, at: u64, words: &[u32]) -> Result<(), DeviceError> {
         for (index, piece) in words.chunks(PIECE_WORDS).enumerate() {
             let offset = at + (index * PIECE_WORDS * 4) as u64;
-            self.queue
-                .write_buffer(buffer, offset, bytemuck::cast_slice(piece));
-            self.queue.submit([]);
-            self.wait()?;
+            let bytes = bytemuck::cast_slice(piece);
+            self.receipt.begin(&self.queue);
+            self.queue.write_buffer(buffer, offset, bytes);
+            self.confirm(self.encoder())?;
         }
         Ok(())
     }
@@ -143,6 +142,11 @@ impl Gpu {
         self.faults.check()
     }
 
+    /// Submits, and waits until all is done.
+    pub fn confirm(&self, encoder: CommandEncoder) -> Result<(), DeviceError> {
+        self.finish(encoder, &self.receipt.buffer, 0, |_: &[u32]| ())
+    }
+
     /// Submits, and gives the first words of a buffer to `read` when all is done.
     pub fn finish<T: Pod>(
         &self,
@@ -152,7 +156,12 @@ impl Gpu {
         read: impl FnOnce(&[T]),
     ) -> Result<(), DeviceError> {
         let bytes = (words * size_of::<T>()) as u64;
-        encoder.copy_buffer_to_buffer(from, 0, &self.buffers.staging, 0, bytes);
+        let staging = &self.buffers.staging;
+        if bytes > 0 {
+            encoder.copy_buffer_to_buffer(from, 0, staging, 0, bytes);
+        }
+        // After the results.
+        encoder.copy_buffer_to_buffer(&self.receipt.buffer, 0, staging, bytes, 4);
         self.submit(encoder);
         let done = self.read_staging(bytes, |view| read(bytemuck::cast_slice(view)));
         // Mapped or not, and though a lost device may not like it: the next call must find it free.
@@ -168,7 +177,7 @@ impl Gpu {
             DeviceError::Driver(format!("results cannot be read: {error}"))
         };
         let (done, mapped) = mpsc::channel();
-        let slice = self.buffers.staging.slice(..bytes);
+        let slice = self.buffers.staging.slice(..bytes + 4);
         slice.map_async(wgpu::MapMode::Read, move |result| {
             // Nobody listens once a fault was found.
             let _ = done.send(result);
@@ -177,7 +186,9 @@ impl Gpu {
         let mapped = mapped.try_recv().map_err(|error| failed(&error))?;
         mapped.map_err(|error| failed(&error))?;
         let view = slice.get_mapped_range().map_err(|error| failed(&error))?;
-        read(&view);
+        let (results, counted) = view.split_at(bytes as usize);
+        self.receipt.check(bytemuck::pod_read_unaligned(counted))?;
+        read(results);
         Ok(())
     }
 }

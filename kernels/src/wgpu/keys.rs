@@ -40,9 +40,18 @@ impl Shelf {
         let switch = [&b.digits, &keyswitch, &b.tiles, &b.smalls];
         let transform = [&b.rings, &b.roots, &bootstrap];
         let shelf = Self {
-            transform: gpu.pipelines.transform_key.bind(&gpu.device, &transform),
-            rotate: gpu.pipelines.rotate.bind(&gpu.device, &rotate),
-            switch: gpu.pipelines.keyswitch.bind(&gpu.device, &switch),
+            transform: gpu
+                .pipelines
+                .transform_key
+                .bind(&gpu.device, &gpu.receipt, &transform),
+            rotate: gpu
+                .pipelines
+                .rotate
+                .bind(&gpu.device, &gpu.receipt, &rotate),
+            switch: gpu
+                .pipelines
+                .keyswitch
+                .bind(&gpu.device, &gpu.receipt, &switch),
             keyswitch,
         };
         gpu.faults.check()?;
@@ -59,17 +68,18 @@ impl Shelf {
     ) -> Result<(), DeviceError> {
         let together = 2 * batch;
         for (index, piece) in words.chunks(together * N).enumerate() {
+            gpu.receipt.begin(&gpu.queue);
             gpu.write(&gpu.buffers.rings, [piece].into_iter())?;
             let first = slot * SMALL_DIMENSION * POLYNOMIALS + index * together;
             let mut encoder = gpu.encoder();
             gpu.pipelines.transform_key.dispatch(
+                &gpu.receipt,
                 &mut Gpu::pass(&mut encoder),
                 &self.transform,
                 &[first as u32],
                 [piece.len() / N, 1, 1],
             );
-            gpu.submit(encoder);
-            gpu.wait()?;
+            gpu.confirm(encoder)?;
         }
         Ok(())
     }

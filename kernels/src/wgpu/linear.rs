@@ -90,7 +90,7 @@ pub fn sums(
         let mut pass = Gpu::pass(&mut encoder);
         gpu.pipelines
             .linear
-            .dispatch(&mut pass, &gpu.bound.linear, &[], groups);
+            .dispatch(&gpu.receipt, &mut pass, &gpu.bound.linear, &[], groups);
     }
     let words = sums.len() * LWE_WORDS;
     gpu.finish(encoder, &gpu.buffers.results, words, |results: &[u64]| {

@@ -55,7 +55,7 @@ pub fn keyswitch(
     let words = [N / THREADS, order.len(), 1];
     gpu.pipelines
         .decompose
-        .dispatch(&mut pass, &gpu.bound.decompose, &[], words);
+        .dispatch(&gpu.receipt, &mut pass, &gpu.bound.decompose, &[], words);
     let columns = SMALL_WORDS.div_ceil(KEYSWITCH_COLUMNS);
     let mut first = 0;
     for (shelf, tiles) in &tiles {
@@ -63,7 +63,7 @@ pub fn keyswitch(
         let groups = [columns, N / KEYSWITCH_ROWS, tiles.len()];
         gpu.pipelines
             .keyswitch
-            .dispatch(&mut pass, bound, &[first], groups);
+            .dispatch(&gpu.receipt, &mut pass, bound, &[first], groups);
         first += tiles.len() as u32;
     }
     Ok(())
@@ -76,7 +76,7 @@ pub struct Lookups {
     tasks: Vec<[u32; 2]>,
     /// Polynomials of the used tables, modulo Q.
     tables: Vec<u64>,
-    /// Ciphertext and coefficient.
+    /// Ciphertext, and coefficient with bits to keep.
     reads: Vec<[u32; 2]>,
 }
 
@@ -105,7 +105,7 @@ impl Lookups {
         let of_each = of_each.collect();
         let reads = order.tasks().enumerate().flat_map(|(ciphertext, index)| {
             let reads = tasks[index].reads.iter();
-            reads.map(move |read| [ciphertext as u32, read.coefficient])
+            reads.map(move |read| [ciphertext as u32, read.packed()])
         });
         Self {
             reads: reads.collect(),
@@ -135,14 +135,19 @@ impl Lookups {
         let ciphertexts = self.order.len();
         let mut pass = Gpu::pass(&mut encoder);
         pipelines.switch_modulus.dispatch(
+            &gpu.receipt,
             &mut pass,
             &bound.switch_modulus,
             &[],
             [ciphertexts, 1, 1],
         );
-        pipelines
-            .start
-            .dispatch(&mut pass, &bound.start, &[], [N / THREADS, ciphertexts, 1]);
+        pipelines.start.dispatch(
+            &gpu.receipt,
+            &mut pass,
+            &bound.start,
+            &[],
+            [N / THREADS, ciphertexts, 1],
+        );
         drop(pass);
         let bits = pace.bits(ciphertexts);
         for from in (0..SMALL_DIMENSION).step_by(bits) {
@@ -156,18 +161,21 @@ impl Lookups {
         let mut pass = Gpu::pass(&mut encoder);
         pipelines
             .extract
-            .dispatch(&mut pass, &bound.extract, &[], groups);
+            .dispatch(&gpu.receipt, &mut pass, &bound.extract, &[], groups);
         drop(pass);
         let words = self.reads.len() * LWE_WORDS;
-        gpu.finish(encoder, &buffers.results, words, |mut results: &[u64]| {
+        let done = gpu.finish(encoder, &buffers.results, words, |mut results: &[u64]| {
             for index in self.order.tasks() {
                 let (of_task, rest) = results.split_at(tasks[index].reads.len() * LWE_WORDS);
                 tasks[index].out[..of_task.len()].copy_from_slice(of_task);
                 results = rest;
             }
-        })?;
-        pace.took(ciphertexts, began.elapsed());
-        Ok(())
+        });
+        match done {
+            Ok(()) => pace.took(ciphertexts, began.elapsed()),
+            Err(_) => pace.stopped(),
+        }
+        done
     }
 
     /// Some bits of the small keys.
@@ -184,7 +192,7 @@ impl Lookups {
             let slice = [run.first, bits.start, bits.end].map(|n| n as u32);
             gpu.pipelines
                 .rotate
-                .dispatch(&mut pass, bound, &slice, [run.len, 1, 1]);
+                .dispatch(&gpu.receipt, &mut pass, bound, &slice, [run.len, 1, 1]);
         }
         Ok(())
     }

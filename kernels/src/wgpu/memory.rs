@@ -9,8 +9,13 @@ use crate::rns::RnsKey;
 pub const KEYSWITCH_BYTES: u64 = (N * KS_LEVELS * SMALL_WORDS * 4) as u64;
 pub const KEY_BYTES: u64 = RnsKey::BYTES as u64 + KEYSWITCH_BYTES;
 
-/// A shelf is allocated at once: 16 keys take 1.4 GB.
-const SHELF_MAX: u64 = 16;
+/// A shelf is allocated at once: 16 keys take 1.4 GB, which a GPU that shares the host's memory should not take for the first.
+fn shelf_max(kind: DeviceType) -> u64 {
+    match kind {
+        DeviceType::DiscreteGpu => 16,
+        _ => 4,
+    }
+}
 /// Of one dispatch, in each direction, on every device (WebGPU's own limit).
 const WORKGROUPS_MAX: u64 = 65535;
 
@@ -69,7 +74,7 @@ impl Plan {
         Ok(Self {
             batch: wanted.clamp(1, fitting) as usize,
             places: places as usize,
-            shelf: together.min(places).min(SHELF_MAX) as usize,
+            shelf: together.min(places).min(shelf_max(kind)) as usize,
         })
     }
 }
@@ -134,9 +139,10 @@ impl Buffers {
             rings: buffer("rings", n * RING_BYTES, given),
             reads: buffer("reads", n * 8, given),
             results: buffer("results", n * LARGE_BYTES, read),
+            // And a receipt after them.
             staging: buffer(
                 "staging",
-                n * LARGE_BYTES,
+                n * LARGE_BYTES + 4,
                 Usage::MAP_READ | Usage::COPY_DST,
             ),
         }

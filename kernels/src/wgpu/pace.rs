@@ -32,6 +32,11 @@ impl Pace {
         (bits as usize).clamp(LEAST, SMALL_DIMENSION)
     }
 
+    /// A driver has ended the work: what comes next goes in the smallest parts.
+    pub fn stopped(&mut self) {
+        self.last = Some((1, f64::INFINITY));
+    }
+
     /// All bits of so many ciphertexts took so long, with all that belongs to it.
     pub fn took(&mut self, ciphertexts: usize, time: Duration) {
         let seconds = time.as_secs_f64().max(1e-6) / SMALL_DIMENSION as f64;
@@ -52,6 +57,8 @@ mod tests {
         assert_eq!(pace.bits(1), 114);
         assert_eq!(pace.bits(16), 57);
         assert_eq!(pace.bits(1000), LEAST);
+        pace.stopped();
+        assert_eq!(pace.bits(1), LEAST);
         pace.took(1, Duration::from_millis(10));
         assert_eq!(pace.bits(1), SMALL_DIMENSION);
     }

@@ -2,7 +2,8 @@
 
 use wgpu::{BindGroup, Buffer, ComputePass, ComputePipeline, Device};
 
-use crate::wgsl::{self, Source};
+use super::receipt::Receipt;
+use crate::wgsl::{self, RECEIPT_BINDING, Source};
 
 pub struct Kernel {
     pipeline: ComputePipeline,
@@ -34,13 +35,13 @@ impl Kernel {
         }
     }
 
-    /// These buffers in the order of the kernel's bindings.
-    pub fn bind(&self, device: &Device, buffers: &[&Buffer]) -> BindGroup {
+    /// These buffers in the order of the kernel's bindings, and the receipt's.
+    pub fn bind(&self, device: &Device, receipt: &Receipt, buffers: &[&Buffer]) -> BindGroup {
+        let receipt = (RECEIPT_BINDING, &receipt.buffer);
+        let buffers = (0..).zip(buffers.iter().copied()).chain([receipt]);
         let entries: Vec<wgpu::BindGroupEntry<'_>> = buffers
-            .iter()
-            .enumerate()
             .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                binding: binding as u32,
+                binding,
                 resource: buffer.as_entire_binding(),
             })
             .collect();
@@ -53,11 +54,13 @@ impl Kernel {
 
     pub fn dispatch(
         &self,
+        receipt: &Receipt,
         pass: &mut ComputePass<'_>,
         bound: &BindGroup,
         immediates: &[u32],
         groups: [usize; 3],
     ) {
+        receipt.expect(groups);
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, bound, &[]);
         if !immediates.is_empty() {
