@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::prerequisites;
 use crate::process::{cargo, complete, heading, target_dir};
@@ -62,7 +62,7 @@ fn test_program(root: &Path) -> Result<PathBuf, String> {
     build.args(["test", "--release", "-p", "kernels", "--features", "cuda"]);
     build.args(["--test", "cuda_gpu", "--no-run", "--message-format", "json"]);
     let output = build
-        .stderr(std::process::Stdio::inherit())
+        .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cargo: {error}"))?;
     if !output.status.success() {
@@ -84,9 +84,14 @@ fn executable(message: &str) -> Option<PathBuf> {
 
 fn put(program: &Path, folder: &Path, name: &str) -> Result<(), String> {
     let target = folder.join(name);
-    fs::copy(program, &target)
-        .map(drop)
-        .map_err(|error| cannot("copy", program, &error))
+    fs::copy(program, &target).map_err(|error| cannot("copy", program, &error))?;
+    // It is to be carried somewhere: names of functions are a quarter of it. Without `strip`, or of a script, it stays as it is.
+    let _ = Command::new("strip")
+        .arg(&target)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    Ok(())
 }
 
 fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> String {
