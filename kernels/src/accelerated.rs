@@ -95,6 +95,7 @@ impl Accelerated {
             let (out, others) = rest.split_at_mut(reads.len() * LWE_WORDS);
             rest = others;
             tasks.push(Task {
+                index,
                 input,
                 key: inputs.keys[index],
                 table: asked.uses[index],
@@ -102,31 +103,29 @@ impl Accelerated {
                 out,
             });
         }
-        let left = gpus.run(&evaluation, tasks, &|device, places, tasks| {
+        let mut left = gpus.run(&evaluation, tasks, &|device, places, tasks| {
             call(device, places, asked.tables, tasks)
         })?;
         if left.is_empty() {
             return Ok(out);
         }
-        // By where its words are, a task tells which input it is of.
-        let start = inputs.words.as_ptr() as usize;
-        let mut left: Vec<(usize, Task<'_, In, u64>)> = left
-            .into_iter()
-            .map(|task| {
-                let offset = task.input.as_ptr() as usize - start;
-                (offset / size_of::<In>() / inputs.each, task)
-            })
-            .collect();
-        left.sort_by_key(|(index, _)| *index);
-        let indexes: Vec<usize> = left.iter().map(|(index, _)| *index).collect();
-        let done = on_cpu(&indexes)?;
-        let mut words = &done.words[..];
-        for (_, task) in left {
-            let (own, others) = words.split_at(task.out.len());
-            task.out.copy_from_slice(own);
-            words = others;
-        }
+        left.sort_by_key(|task| task.index);
+        let done = on_cpu(&indexes(&left))?;
+        give(left, &done.words);
         Ok(out)
+    }
+}
+
+fn indexes<In, Out>(tasks: &[Task<'_, In, Out>]) -> Vec<usize> {
+    tasks.iter().map(|task| task.index).collect()
+}
+
+/// Results one after another.
+fn give<In, Out: Copy>(tasks: Vec<Task<'_, In, Out>>, mut results: &[Out]) {
+    for task in tasks {
+        let (own, others) = results.split_at(task.out.len());
+        task.out.copy_from_slice(own);
+        results = others;
     }
 }
 
@@ -285,6 +284,7 @@ impl Backend for Accelerated {
         let mut out = SmallBatch::zeros(batch.keys.clone());
         let outs = out.words.chunks_exact_mut(SMALL_WORDS);
         let tasks = outs.enumerate().map(|(index, out)| Task {
+            index,
             input: batch.ciphertext(index),
             key: batch.keys[index],
             table: 0,
@@ -294,14 +294,10 @@ impl Backend for Accelerated {
         let left = gpus.run(&evaluation, tasks.collect(), &|device, places, tasks| {
             device.keyswitch(places, tasks)
         })?;
-        for task in left {
-            let one = LweBatch {
-                words: task.input.to_vec(),
-                keys: vec![task.key],
-            };
-            let keys = self.of_cpu(keys, &one.keys)?;
-            task.out
-                .copy_from_slice(&self.cpu.keyswitch(&keys, &one)?.words);
+        if !left.is_empty() {
+            let part = gathered(batch, &indexes(&left));
+            let keys = self.of_cpu(keys, &part.keys)?;
+            give(left, &self.cpu.keyswitch(&keys, &part)?.words);
         }
         Ok(out)
     }

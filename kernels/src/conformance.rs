@@ -14,6 +14,8 @@ use fhe::{
 
 use crate::backend::{Backend, KernelError};
 use crate::engine::{Compiled, Engine, Job};
+use crate::probe::file;
+use crate::random::Random;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConformanceError {
@@ -141,22 +143,6 @@ impl Cases {
     }
 }
 
-/// Numbers from a seed (splitmix64, Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: i64) -> i64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % end as u64) as i64
-    }
-
-    fn within(&mut self, first: i64, last: i64) -> i64 {
-        first + self.below(last - first + 1)
-    }
-}
-
 /// One or two rounds of lookups with tables of 2 to 4 bits over values that are 0 or 1.
 fn program(random: &mut Random) -> Program {
     let inputs = random.within(1, 3) as usize;
@@ -174,40 +160,9 @@ fn program(random: &mut Random) -> Program {
         values = round.lookup.as_ref().map_or(0, Lookup::outputs);
         made.push(round);
     }
-    let score = |result: usize| ScoreMeaning {
-        name: format!("s{result}"),
-        results: vec![result as u32],
-        scale: 1.0,
-        offset: 0.0,
-    };
-    let file = ProgramFile {
-        format: FORMAT.into(),
-        name: "random".into(),
-        version: 1,
-        description: String::new(),
-        params: ParamSet::Bootstrap,
-        columns: (0..inputs).map(|column| format!("c{column}")).collect(),
-        inputs: (0..inputs)
-            .map(|column| Input {
-                column,
-                encode: Encode::Above(0.0),
-                missing: None,
-            })
-            .collect(),
-        text: None,
-        input_step_bits: bits[0] + 1,
-        input_bits: 64,
-        rounds: made,
-        result: ResultSpec {
-            bits: random.within(32, 48) as u32,
-            precision: Precision::Exact,
-            wraps: false,
-            scores: (0..values).map(score).collect(),
-            link: Link::Identity,
-            decide: None,
-        },
-        about: Default::default(),
-    };
+    let mut file = file("random", inputs, bits[0] + 1, 64, made, vec![]);
+    file.result.bits = random.within(32, 48) as u32;
+    file.result.precision = Precision::Exact;
     Program::new(file).expect("made so that it can be computed")
 }
 

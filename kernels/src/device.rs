@@ -4,6 +4,8 @@
 //! opened, so that nothing is allocated while it computes. Which key is in which place is decided above it, in
 //! [`crate::Gpus`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use fhe::EvaluationKey;
 
 use crate::backend::{KernelError, LweBatch, LweSum, Read, Table};
@@ -22,9 +24,21 @@ pub enum DeviceError {
     Asked(#[from] KernelError),
 }
 
+/// A library that panics, as where a driver lacks a function, is a driver that fails.
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let what = text.unwrap_or("a panic, which is on standard error");
+        Err(DeviceError::Driver(what.to_owned()))
+    })
+}
+
 /// A ciphertext to be computed on, and where its results go.
 #[derive(Debug)]
 pub struct Task<'a, In, Out> {
+    /// Its place in the batch that it is of, by which whoever asked knows what was left undone.
+    pub index: usize,
     /// 2049 words of 64 bits, or 919 of 32.
     pub input: &'a [In],
     /// Which of the call's keys.
@@ -43,6 +57,25 @@ pub struct Memory {
     pub taken: u64,
     /// Of these, what has held something: the largest piece of work so far, and keys.
     pub used: u64,
+}
+
+/// Those tables that tasks use, in the order of their first use; and of each task, which of these is its own.
+#[cfg(any(test, feature = "cuda", feature = "wgpu"))]
+pub(crate) fn used_tables<'t, In: 't, Out: 't>(
+    tables: usize,
+    tasks: impl Iterator<Item = &'t Task<'t, In, Out>>,
+) -> (Vec<usize>, Vec<u32>) {
+    let mut place = vec![None; tables];
+    let mut used = Vec::new();
+    let of = tasks.map(|task| {
+        let table = task.table as usize;
+        *place[table].get_or_insert_with(|| {
+            used.push(table);
+            used.len() as u32 - 1
+        })
+    });
+    let of = of.collect();
+    (used, of)
 }
 
 /// Work is checked before it comes here: lengths fit, and keys, tables and coefficients are there. Results of a call that fails

@@ -4,7 +4,6 @@
 //! Tasks of one key go to as few cards as their number allows. A card that fails is left alone for a while, or for good
 //! if it is lost, and its tasks go to the others; what none of them has computed is given back, for the CPU to do.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use fhe::{EvaluationKey, KeyId};
 use parking_lot::Mutex;
 
 use crate::backend::{KernelError, LweBatch, LweSum};
-use crate::device::{Device, DeviceError, Task};
+use crate::device::{Device, DeviceError, Task, caught};
 
 mod counts;
 mod places;
@@ -158,16 +157,6 @@ impl Card {
         }
         Ok(Some(found.into_iter().map(|(place, _)| place).collect()))
     }
-}
-
-/// A library that panics, as where a driver lacks a function, is a driver that fails.
-fn caught<T>(work: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
-    let outcome = catch_unwind(AssertUnwindSafe(work));
-    outcome.unwrap_or_else(|_| {
-        Err(DeviceError::Driver(
-            "a panic, which is on stderr".to_owned(),
-        ))
-    })
 }
 
 type Call<'c, 'a, In, Out> =

@@ -16,8 +16,10 @@ mod engine;
 mod gpus;
 pub mod measure;
 pub mod probe;
+mod random;
 mod ring;
 pub mod rns;
+mod standard;
 pub mod survey;
 #[cfg(test)]
 mod testing;

@@ -185,7 +185,8 @@ fn summed_lookup() -> Result<Probe, ProgramError> {
     ))
 }
 
-fn file(
+/// A program of values that are 0 or 1, whose scores are its results.
+pub(crate) fn file(
     name: &str,
     inputs: usize,
     input_step_bits: u32,
@@ -199,7 +200,10 @@ fn file(
             lookup: None,
         });
     }
-    let results = rounds.last().map_or(0, |round| round.sums.len());
+    let results = rounds.last().map_or(0, |round| match &round.lookup {
+        Some(lookup) => lookup.outputs(),
+        None => round.sums.len(),
+    });
     let linear = rounds.iter().all(|round| round.lookup.is_none());
     let score = |i: usize| ScoreMeaning {
         name: format!("s{i}"),

@@ -8,6 +8,7 @@ use fhe::{ClientKey, Entropy, EvaluationKey, ParamSet, TestEntropy};
 pub mod card;
 
 use crate::cpu::CpuKey;
+pub use crate::random::Random;
 use crate::{Backend, CpuBackend};
 
 pub struct Fixture {
@@ -52,18 +53,6 @@ pub fn fixture() -> &'static Fixture {
             linear_key,
         }
     })
-}
-
-/// Numbers for tests, the same in each run (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 }
 
 impl Secret {

@@ -4,8 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char, c_int, c_long};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use kernels::conformance::Cases;
@@ -13,6 +12,9 @@ use kernels::rns::RnsBackend;
 use kernels::survey::{self, Budget, OpenError, Opened, Wanted};
 use kernels::{Accelerated, CpuBackend, Gpus};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
+#[path = "common/compile.rs"]
+mod compile;
 
 /// The driver, which is one for the whole process: tests take turns.
 struct Driver(MutexGuard<'static, Library>);
@@ -66,26 +68,8 @@ impl Driver {
 
 /// By the name that the real one has, so that whoever asks for that gets this.
 fn load() -> Library {
-    let folder = tempfile::tempdir().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/emulated_driver.cpp");
-    let library = folder.path().join("libcuda.so");
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let mut command = Command::new(&compiler);
-    command.args([
-        "-std=c++17",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-fPIC",
-        "-shared",
-    ]);
-    command.args(["-Wl,-soname,libcuda.so", "-o"]);
-    let built = command.arg(&library).arg(&source).status();
-    let built = built.unwrap_or_else(|error| {
-        panic!("{compiler}: {error}; a C++ compiler is needed (apt-get install g++)")
-    });
-    assert!(built.success(), "{compiler} does not take the driver");
+    let flags = ["-Wl,-soname,libcuda.so"];
+    let (_folder, library) = compile::library("emulated_driver.cpp", "libcuda.so", &flags);
     // SAFETY: it runs no code of its own when it is loaded.
     unsafe { Library::open(Some(&library), RTLD_NOW | RTLD_GLOBAL) }.unwrap()
 }

@@ -5,6 +5,7 @@ use fhe::{EvaluationKey, ParamSet};
 
 use super::rotation::FourierKey;
 use crate::backend::KernelError;
+use crate::standard::StandardKey;
 
 pub struct CpuKey {
     pub(super) public: PublicZero,
@@ -60,14 +61,10 @@ impl CpuKey {
 
 impl BootstrapKey {
     fn expand(key: &EvaluationKey) -> Result<Self, KernelError> {
-        let keyswitch = key
-            .keyswitch()?
-            .par_decompress_into_lwe_keyswitch_key()
-            .into_container();
-        let standard = key.bootstrap()?.par_decompress_into_lwe_bootstrap_key();
+        let standard = StandardKey::new(key)?;
         Ok(Self {
-            keyswitch,
-            fourier: FourierKey::new(standard.as_ref()),
+            fourier: FourierKey::new(&standard.bootstrap),
+            keyswitch: standard.keyswitch,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Arguments of kernels, laid out as kernels/cuda has them. An address is a device's, or the emulation's.
 
+use bytemuck::{Pod, Zeroable};
+
 /// 0 where a kernel does not look.
 pub type Address = u64;
 
@@ -8,7 +10,7 @@ pub trait KernelArgs: Copy {}
 
 /// A factor, and ⌊factor · 2^32 / p⌋ beside it.
 #[repr(C, align(8))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Factor {
     pub w: u32,
     pub w_over_p: u32,
@@ -58,7 +60,7 @@ pub struct RotateFft {
 
 /// keyswitch.cuh
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Tile {
     pub first: u32,
     pub count: u32,
@@ -87,7 +89,7 @@ pub struct ModulusSwitch {
 
 /// linear.cuh
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct SumGroup {
     pub inputs: u64,
     pub weights: u64,
@@ -95,18 +97,6 @@ pub struct SumGroup {
     pub first_sum: u32,
     pub sums: u32,
     pub unused: u32,
-}
-
-impl SumGroup {
-    /// As it lies in memory.
-    pub fn words(&self) -> [u64; 4] {
-        [
-            self.inputs,
-            self.weights,
-            u64::from(self.terms) | u64::from(self.first_sum) << 32,
-            u64::from(self.sums),
-        ]
-    }
 }
 
 /// linear.cuh

@@ -2,10 +2,13 @@
 
 use std::f64::consts::{FRAC_PI_4, PI};
 
+use bytemuck::cast_slice;
 use fhe::params::POLYNOMIAL_SIZE as N;
 
-use super::args::Factor;
-use crate::rns::Prime;
+use super::args::{Address, Factor, Twiddles};
+use super::runtime::{Runtime, put};
+use crate::device::DeviceError;
+use crate::rns::{PRIMES, Prime};
 
 /// Points of a Fourier transform.
 const POINTS: usize = N / 2;
@@ -86,4 +89,34 @@ fn roots_in_order() -> Vec<[f64; 2]> {
     }
     let root = |angle: f64| [angle.cos(), angle.sin()];
     angles.into_iter().map(root).collect()
+}
+
+/// Where they are on a device.
+pub struct Constants {
+    pub twiddles: [Twiddles; 2],
+    pub roots: Address,
+}
+
+impl Constants {
+    /// By way of a staging memory.
+    pub fn new<R: Runtime>(runtime: &R, staging: &mut R::Staging) -> Result<Self, DeviceError> {
+        let mut keep = |words: &[u64]| -> Result<Address, DeviceError> {
+            let at = runtime.allocate(words.len() * 8)?;
+            put(runtime, staging, words, at)?;
+            Ok(at)
+        };
+        let mut twiddles = [Twiddles::default(); 2];
+        for (twiddles, prime) in twiddles.iter_mut().zip(PRIMES) {
+            let factors = Factors::of(prime);
+            *twiddles = Twiddles {
+                forward: keep(cast_slice(&factors.forward))?,
+                backward: keep(cast_slice(&factors.backward))?,
+                scale: factors.scale,
+            };
+        }
+        Ok(Self {
+            twiddles,
+            roots: keep(cast_slice(&roots()))?,
+        })
+    }
 }

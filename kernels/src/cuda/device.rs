@@ -1,20 +1,27 @@
 //! A CUDA device: what it holds, and the order in which its kernels are launched.
 #![allow(unsafe_code)]
 
-use bytemuck::{Pod, cast_slice_mut};
+use std::ops::Range;
+
+use bytemuck::Pod;
 use fhe::EvaluationKey;
 use fhe::params::*;
 use parking_lot::Mutex;
 
 use super::args::*;
-use super::constants::{Factors, roots};
+use super::constants::Constants;
 use super::lane::{Indexes, Lane};
-use super::plan::{self, SumPiece, TILE_SIZES};
+use super::plan::{self, TILE_SIZES};
 use super::runtime::{Kernel, Runtime, Stream};
 use crate::backend::{KernelError, LweBatch, LweSum, Table};
 use crate::device::{Device, DeviceError, Memory, Task};
-use crate::rns::PRIMES;
+use crate::standard::StandardKey;
 use crate::survey::Budget;
+
+mod keys;
+
+pub use keys::KEY_BYTES;
+use keys::{KeyPlace, ROTATION_BYTES};
 
 /// How ciphertexts are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +40,6 @@ pub struct About {
     pub multiprocessors: usize,
 }
 
-/// Words from one row of a keyswitch key to the next.
-const KEYSWITCH_STRIDE: usize = 920;
-const KEYSWITCH_ROWS: usize = POLYNOMIAL_SIZE * KS_LEVELS;
-const KEYSWITCH_BYTES: usize = KEYSWITCH_ROWS * KEYSWITCH_STRIDE * 4;
-const POLYNOMIALS: usize = SMALL_DIMENSION * 4;
-/// 1024 complex points, or 2048 residues modulo each of two primes.
-const ROTATION_BYTES: usize = POLYNOMIALS * POLYNOMIAL_SIZE * 8;
-pub const KEY_BYTES: usize = KEYSWITCH_BYTES + ROTATION_BYTES;
-
-/// Polynomials of a block of [`Kernel::ConvertFft`].
-const CONVERT_TOGETHER: usize = 4;
 /// Exact rotations that a multiprocessor does at once, or nearly.
 const EXACT_TOGETHER: usize = 4;
 /// Results for each ciphertext that buffers have room for: some lookups are read more than once.
@@ -62,24 +58,12 @@ pub struct CudaDevice<R: Runtime> {
     state: Mutex<State<R>>,
 }
 
-/// Addresses of what never changes.
-struct Constants {
-    twiddles: [Twiddles; 2],
-    roots: Address,
-}
-
 struct State<R: Runtime> {
     lanes: [Lane<R>; 2],
     keys: Vec<Option<KeyPlace>>,
     /// A bootstrap key on its way: as clients have it.
     standard: Address,
     staging: R::Staging,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct KeyPlace {
-    keyswitch: Address,
-    rotation: Address,
 }
 
 /// What a call asks for.
@@ -161,8 +145,13 @@ impl<R: Runtime> CudaDevice<R> {
             .collect::<Option<_>>()
             .ok_or(KernelError::Shape("there is no key in the place"))?;
         let pieces = plan::pieces(tasks, self.wave, self.wave * RESULTS);
-        let outcome = self.run_pieces(steps, lanes, &keys, tables, tasks, &pieces);
-        self.settled(outcome)
+        self.pipelined(
+            lanes,
+            &pieces,
+            tasks,
+            |lane, piece, tasks| self.begin(steps, lane, &keys, tables, &tasks[piece.clone()]),
+            |lane, piece, tasks| lane.scatter(&mut tasks[piece.clone()]),
+        )
     }
 
     /// After a failure nothing may be on its way when the staging memory is used again.
@@ -175,28 +164,29 @@ impl<R: Runtime> CudaDevice<R> {
         outcome
     }
 
-    /// While a piece is computed, the one before is emptied and the next one is filled.
-    fn run_pieces<In: Pod, Out: Pod>(
+    /// While a piece is computed, the one before is emptied and the next one is filled. `begin` queues a piece of `work` on a lane
+    /// that is free; `end` takes what came out.
+    fn pipelined<Piece, Work: ?Sized>(
         &self,
-        steps: Steps,
         lanes: &mut [Lane<R>; 2],
-        keys: &[KeyPlace],
-        tables: &[&Table],
-        tasks: &mut [Task<'_, In, Out>],
-        pieces: &[std::ops::Range<usize>],
+        pieces: &[Piece],
+        work: &mut Work,
+        begin: impl Fn(&mut Lane<R>, &Piece, &Work) -> Result<(), DeviceError>,
+        end: impl Fn(&Lane<R>, &Piece, &mut Work),
     ) -> Result<(), DeviceError> {
-        for index in 0..pieces.len() + 1 {
+        let mut step = |index: usize| -> Result<(), DeviceError> {
             if let Some(piece) = pieces.get(index) {
-                let lane = &mut lanes[index % 2];
-                self.begin(steps, lane, keys, tables, &tasks[piece.clone()])?;
+                begin(&mut lanes[index % 2], piece, work)?;
             }
             if let Some(before) = index.checked_sub(1) {
                 let lane = &lanes[before % 2];
                 self.runtime.wait(lane.stream)?;
-                lane.scatter(&mut tasks[pieces[before].clone()]);
+                end(lane, &pieces[before], work);
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        let outcome = (0..pieces.len() + 1).try_for_each(&mut step);
+        self.settled(outcome)
     }
 
     /// Queues a piece of work. The lane is free.
@@ -250,34 +240,6 @@ impl<R: Runtime> CudaDevice<R> {
                 &mut lane.host.out,
             )
         }
-    }
-
-    /// As [`run_pieces`](Self::run_pieces).
-    fn sum_pieces(
-        &self,
-        lanes: &mut [Lane<R>; 2],
-        inputs: &LweBatch,
-        sums: &[LweSum<'_>],
-        pieces: &[SumPiece],
-        out: &mut [u64],
-    ) -> Result<(), DeviceError> {
-        for index in 0..pieces.len() + 1 {
-            if let Some(piece) = pieces.get(index) {
-                let lane = &mut lanes[index % 2];
-                let matrix = plan::matrix(&sums[piece.sums.clone()], piece.inputs.start);
-                let range = &piece.inputs;
-                let words = &inputs.words[range.start * LWE_WORDS..range.end * LWE_WORDS];
-                self.begin_sums(lane, words, matrix, piece.sums.len())?;
-            }
-            if let Some(before) = index.checked_sub(1) {
-                let lane = &lanes[before % 2];
-                self.runtime.wait(lane.stream)?;
-                let range = &pieces[before].sums;
-                let target = &mut out[range.start * LWE_WORDS..range.end * LWE_WORDS];
-                target.copy_from_slice(&lane.host.out.as_ref()[..target.len()]);
-            }
-        }
-        Ok(())
     }
 
     /// Queues a matrix product. The lane is free.
@@ -376,74 +338,6 @@ impl<R: Runtime> CudaDevice<R> {
             }
         }
     }
-
-    /// Queues the way from a bootstrap key as clients have it to that which rotations read.
-    fn convert(&self, input: Address, out: Address) -> Result<(), DeviceError> {
-        // SAFETY: all polynomials are there, and a place has room for as many.
-        unsafe {
-            match self.about.method {
-                Method::Fourier { .. } => {
-                    let args = ConvertFft {
-                        input,
-                        out,
-                        roots: self.constants.roots,
-                    };
-                    let blocks = POLYNOMIALS / CONVERT_TOGETHER;
-                    self.runtime.launch(0, Kernel::ConvertFft, blocks, &args)
-                }
-                Method::Exact => {
-                    let args = ConvertRns {
-                        input,
-                        out,
-                        twiddles: self.constants.twiddles,
-                    };
-                    self.runtime
-                        .launch(0, Kernel::ConvertRns, POLYNOMIALS, &args)
-                }
-            }
-        }
-    }
-}
-
-/// Copies words to the device and waits.
-fn put<R: Runtime>(
-    runtime: &R,
-    staging: &mut R::Staging,
-    words: &[u64],
-    to: Address,
-) -> Result<(), DeviceError> {
-    staging.as_mut()[..words.len()].copy_from_slice(words);
-    // SAFETY: the staging memory is not touched before the wait; callers give an address with room.
-    unsafe { runtime.upload(0, staging, words.len(), to)? };
-    runtime.wait(0)
-}
-
-impl Constants {
-    fn new<R: Runtime>(runtime: &R, staging: &mut R::Staging) -> Result<Self, DeviceError> {
-        let mut keep = |words: &[u64]| -> Result<Address, DeviceError> {
-            let at = runtime.allocate(words.len() * 8)?;
-            put(runtime, staging, words, at)?;
-            Ok(at)
-        };
-        let words_of = |factors: &[Factor]| -> Vec<u64> {
-            let word = |factor: &Factor| u64::from(factor.w) | u64::from(factor.w_over_p) << 32;
-            factors.iter().map(word).collect()
-        };
-        let mut twiddles = [Twiddles::default(); 2];
-        for (twiddles, prime) in twiddles.iter_mut().zip(PRIMES) {
-            let factors = Factors::of(prime);
-            *twiddles = Twiddles {
-                forward: keep(&words_of(&factors.forward))?,
-                backward: keep(&words_of(&factors.backward))?,
-                scale: factors.scale,
-            };
-        }
-        let roots: Vec<u64> = roots().into_iter().flatten().map(f64::to_bits).collect();
-        Ok(Self {
-            twiddles,
-            roots: keep(&roots)?,
-        })
-    }
 }
 
 impl<R: Runtime> Device for CudaDevice<R> {
@@ -480,44 +374,9 @@ impl<R: Runtime> Device for CudaDevice<R> {
     }
 
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError> {
-        let asked = |error| DeviceError::Asked(KernelError::Key(error));
-        let standard = key
-            .bootstrap()
-            .map_err(asked)?
-            .par_decompress_into_lwe_bootstrap_key();
-        let rows = key
-            .keyswitch()
-            .map_err(asked)?
-            .par_decompress_into_lwe_keyswitch_key()
-            .into_container();
-        let mut state = self.state.lock();
-        let State {
-            keys,
-            standard: on_device,
-            staging,
-            ..
-        } = &mut *state;
-        let at = match keys[place] {
-            Some(at) => at,
-            None => KeyPlace {
-                keyswitch: self.runtime.allocate(KEYSWITCH_BYTES)?,
-                rotation: self.runtime.allocate(ROTATION_BYTES)?,
-            },
-        };
-        keys[place] = Some(at);
-        let words = &mut staging.as_mut()[..KEYSWITCH_BYTES / 8];
-        let targets = cast_slice_mut::<u64, u32>(words).chunks_exact_mut(KEYSWITCH_STRIDE);
-        for (target, row) in targets.zip(rows.chunks_exact(SMALL_WORDS)) {
-            target[..SMALL_WORDS].copy_from_slice(row);
-        }
-        let runtime = &self.runtime;
-        // SAFETY: the staging memory is not touched before the wait; the place was made for a key.
-        let sent = unsafe { runtime.upload(0, staging, KEYSWITCH_BYTES / 8, at.keyswitch) };
-        let outcome = sent
-            .and_then(|()| runtime.wait(0))
-            .and_then(|()| put(runtime, staging, standard.as_ref(), *on_device))
-            .and_then(|()| self.convert(*on_device, at.rotation))
-            .and_then(|()| runtime.wait(0));
+        // Before others have to wait for it.
+        let key = StandardKey::new(key)?;
+        let outcome = self.put_key(&mut self.state.lock(), place, &key);
         self.settled(outcome)
     }
 
@@ -532,9 +391,21 @@ impl<R: Runtime> Device for CudaDevice<R> {
         let Some(pieces) = pieces else {
             return Ok(false);
         };
-        let mut state = self.state.lock();
-        let outcome = self.sum_pieces(&mut state.lanes, inputs, sums, &pieces, out);
-        self.settled(outcome)?;
+        let of = |range: &Range<usize>| range.start * LWE_WORDS..range.end * LWE_WORDS;
+        self.pipelined(
+            &mut self.state.lock().lanes,
+            &pieces,
+            out,
+            |lane, piece, _| {
+                let matrix = plan::matrix(&sums[piece.sums.clone()], piece.inputs.start);
+                let words = &inputs.words[of(&piece.inputs)];
+                self.begin_sums(lane, words, matrix, piece.sums.len())
+            },
+            |lane, piece, out| {
+                let target = &mut out[of(&piece.sums)];
+                target.copy_from_slice(&lane.host.out.as_ref()[..target.len()]);
+            },
+        )?;
         Ok(true)
     }
 

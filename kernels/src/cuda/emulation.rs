@@ -2,8 +2,6 @@
 //! emulated. What it cannot show is that streams wait for one another: all is done at once.
 #![allow(unsafe_code)]
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use libloading::Library;
@@ -12,6 +10,9 @@ use parking_lot::Mutex;
 use super::args::{Address, KernelArgs};
 use super::runtime::{Kernel, Runtime, Stream};
 use crate::device::DeviceError;
+
+#[path = "../../tests/common/compile.rs"]
+mod compile;
 
 pub struct Emulation {
     pub free: u64,
@@ -36,26 +37,12 @@ impl Emulation {
     }
 }
 
-/// Compiled anew for each run of the tests: it takes seconds, and a stale one would be worse.
 pub fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/emulated.cpp");
-        let library = folder.path().join("emulated.so");
-        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-        let mut command = Command::new(&compiler);
-        command.args(["-std=c++17", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared"]);
-        if cfg!(target_os = "linux") {
-            command.arg("-Werror");
-        }
         // Elsewhere coroutines of POSIX are there only for who asks.
-        command.args(["-D_XOPEN_SOURCE=700", "-D_DARWIN_C_SOURCE", "-o"]);
-        let built = command.arg(&library).arg(&source).status();
-        let built = built.unwrap_or_else(|error| {
-            panic!("{compiler}: {error}; a C++ compiler is needed (apt-get install g++)")
-        });
-        assert!(built.success(), "{compiler} does not take the kernels");
+        let flags = ["-D_XOPEN_SOURCE=700", "-D_DARWIN_C_SOURCE"];
+        let (_folder, library) = compile::library("emulated.cpp", "emulated.so", &flags);
         // SAFETY: it runs no code of its own when it is loaded.
         unsafe { Library::new(&library) }.unwrap()
     })

@@ -7,7 +7,7 @@ use super::args::{Address, Linear, Lookups, Tile};
 use super::plan;
 use super::runtime::{Runtime, Stream};
 use crate::backend::Table;
-use crate::device::{DeviceError, Task};
+use crate::device::{DeviceError, Task, used_tables};
 
 pub struct Lane<R: Runtime> {
     pub stream: Stream,
@@ -129,20 +129,12 @@ impl<R: Runtime> Lane<R> {
         tables: &[&Table],
         tasks: &[Task<'_, In, Out>],
     ) -> (usize, Vec<u32>) {
-        let mut place = vec![None; tables.len()];
-        let mut used = 0;
+        let (used, of) = used_tables(tables.len(), tasks.iter());
         let polynomials = self.host.tables.as_mut();
-        let of = tasks.iter().map(|task| {
-            let index = task.table as usize;
-            *place[index].get_or_insert_with(|| {
-                let polynomial = &mut polynomials[used * POLYNOMIAL_SIZE..][..POLYNOMIAL_SIZE];
-                tables[index].fill(polynomial);
-                used += 1;
-                used as u32 - 1
-            })
-        });
-        let of = of.collect();
-        (used, of)
+        for (polynomial, &table) in polynomials.chunks_exact_mut(POLYNOMIAL_SIZE).zip(&used) {
+            tables[table].fill(polynomial);
+        }
+        (used.len(), of)
     }
 
     /// All lists that kernels read, and where they will be.
@@ -166,12 +158,7 @@ impl<R: Runtime> Lane<R> {
             used: 0,
             address: buffers.indexes,
         };
-        let tiles = plan::tiles(&key_of).map(|tiles| {
-            let words = tiles
-                .iter()
-                .flat_map(|tile| [tile.first, tile.count, tile.key]);
-            (pack.put(&words.collect::<Vec<u32>>()), tiles.len())
-        });
+        let tiles = plan::tiles(&key_of).map(|tiles| (pack.put(&tiles), tiles.len()));
         Indexes {
             tiles,
             keyswitch_keys: pack.put(keyswitch_keys),
@@ -188,16 +175,9 @@ impl<R: Runtime> Lane<R> {
             words: pack.used,
         }
     }
-}
 
-impl<R: Runtime> Lane<R> {
     /// A matrix's lists, in the place of tables, and how many words they take.
     pub fn lists(&mut self, matrix: plan::Matrix) -> (Linear, usize) {
-        let groups: Vec<u64> = matrix
-            .groups
-            .iter()
-            .flat_map(|group| group.words())
-            .collect();
         let mut pack = Pack {
             words: self.host.tables.as_mut(),
             used: 0,
@@ -206,7 +186,7 @@ impl<R: Runtime> Lane<R> {
         let args = Linear {
             input: self.device.input,
             out: self.device.out,
-            groups: pack.put(&groups),
+            groups: pack.put(&matrix.groups),
             inputs: pack.put(&matrix.inputs),
             weights: pack.put(&matrix.weights),
             constants: pack.put(&matrix.constants),
@@ -234,9 +214,10 @@ struct Pack<'a> {
 
 impl Pack<'_> {
     fn put<T: Pod>(&mut self, list: &[T]) -> Address {
-        let words = size_of_val(list).div_ceil(8);
-        let target: &mut [T] = cast_slice_mut(&mut self.words[self.used..][..words]);
-        target[..list.len()].copy_from_slice(list);
+        let bytes: &[u8] = cast_slice(list);
+        let words = bytes.len().div_ceil(8);
+        let target: &mut [u8] = cast_slice_mut(&mut self.words[self.used..][..words]);
+        target[..bytes.len()].copy_from_slice(bytes);
         let at = self.address + 8 * self.used as u64;
         self.used += words;
         at

@@ -2,7 +2,6 @@
 //!
 //! cudarc panics where a library or a function of it is missing: every way in goes through [`caught`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cudarc::driver::CudaContext;
@@ -12,7 +11,7 @@ use super::device::{About, CudaDevice, Method};
 use super::driver::{self, Card, Driver};
 use super::runtime::SHARED_OF_FOURIER;
 use super::source::{FATBIN, OPTIONS, source};
-use crate::device::{Device, DeviceError};
+use crate::device::{Device, DeviceError, caught};
 use crate::survey::{Budget, Found, Opened};
 
 /// What the compiler that made the kernels needs of a driver: CUDA 13.0, which came with 580.
@@ -20,15 +19,6 @@ const DRIVER: i32 = 13_000;
 /// The oldest architecture that kernels are made for.
 const OLDEST: (i32, i32) = (7, 5);
 const BACKEND: &str = "cuda";
-
-fn caught<T>(work: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        let what = text.unwrap_or("a function that the driver does not have");
-        Err(DeviceError::Driver(what.to_owned()))
-    })
-}
 
 /// Every card that the driver knows; without one, why.
 pub fn found() -> Vec<Found> {

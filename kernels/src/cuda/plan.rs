@@ -270,6 +270,7 @@ mod tests {
             let tasks: Vec<Task<'_, u64, u64>> = counts
                 .iter()
                 .map(|&count| Task {
+                    index: 0,
                     input: &[],
                     key: 0,
                     table: 0,

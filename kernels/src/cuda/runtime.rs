@@ -76,6 +76,19 @@ impl Kernel {
     }
 }
 
+/// Copies words to a device and waits; `to` has room for them.
+pub fn put<R: Runtime>(
+    runtime: &R,
+    staging: &mut R::Staging,
+    words: &[u64],
+    to: Address,
+) -> Result<(), DeviceError> {
+    staging.as_mut()[..words.len()].copy_from_slice(words);
+    // SAFETY: the staging memory is not touched before the wait; there is room, as the caller says.
+    unsafe { runtime.upload(0, staging, words.len(), to)? };
+    runtime.wait(0)
+}
+
 /// Bytes of shared memory that a ciphertext takes in a rotation by Fourier transforms.
 pub const SHARED_OF_FOURIER: u32 = 2 * 2048 * 4 + 2 * 1056 * 16;
 

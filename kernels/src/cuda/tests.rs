@@ -285,6 +285,7 @@ fn keyswitches_are_those_of_the_cpu() {
         .chunks_exact_mut(SMALL_WORDS)
         .enumerate()
         .map(|(index, out)| Task {
+            index,
             input: batch.ciphertext(index),
             key: batch.keys[index],
             table: 0,
@@ -380,6 +381,7 @@ fn look_up(device: &CudaDevice<Emulation>, asked: &Asked) -> Result<Vec<u64>, De
         let (own, others) = rest.split_at_mut((end - start) * LWE_WORDS);
         rest = others;
         tasks.push(Task {
+            index: input,
             input: asked.batch.ciphertext(input),
             key: asked.batch.keys[input],
             table: asked.uses[input],

@@ -55,6 +55,7 @@ mod tests {
     /// Of each card, its keys.
     fn shared(keys: &[u32], cards: usize, held: &[(usize, u32)]) -> Vec<Vec<u32>> {
         let task = |&key: &u32| Task::<'_, u64, u64> {
+            index: 0,
             input: &[],
             key,
             table: 0,

@@ -7,7 +7,7 @@ use fhe::params::SMALL_WORDS;
 
 use super::adapter::{self, Found, OpenError, Options};
 use super::gpu::Gpu;
-use super::keys::{Keys, Words};
+use super::keys::Keys;
 use super::lookup::Lookups;
 use super::memory::Plan;
 use super::order::Order;
@@ -15,6 +15,7 @@ use super::pace::Pace;
 use super::{linear, lookup};
 use crate::backend::{KernelError, LweBatch, LweSum, Table};
 use crate::device::{Device, DeviceError, Task};
+use crate::standard::StandardKey;
 
 pub struct WgpuDevice {
     found: Found,
@@ -99,10 +100,10 @@ impl Device for WgpuDevice {
 
     fn upload(&self, place: usize, key: &EvaluationKey) -> Result<(), DeviceError> {
         // Before others have to wait for it.
-        let words = Words::new(key)?;
+        let key = StandardKey::new(key)?;
         let mut held = self.hold()?;
         let Held { gpu, keys, .. } = &mut *held;
-        keys.put(gpu, place, &words)
+        keys.put(gpu, place, &key)
     }
 
     fn linear(

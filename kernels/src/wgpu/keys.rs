@@ -1,6 +1,5 @@
 //! Keys on the device. Several lie in one buffer, a shelf, so that one dispatch reads the keys of many clients.
 
-use fhe::EvaluationKey;
 use fhe::params::{POLYNOMIAL_SIZE as N, SMALL_DIMENSION};
 use wgpu::{BindGroup, Buffer, BufferDescriptor, BufferUsages};
 
@@ -9,6 +8,7 @@ use super::memory::{KEYSWITCH_BYTES, Plan};
 use crate::backend::KernelError;
 use crate::device::DeviceError;
 use crate::rns::RnsKey;
+use crate::standard::StandardKey;
 
 /// Of each bit, modulo 2^64.
 const POLYNOMIALS: usize = 4;
@@ -58,7 +58,7 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// By way of the rings of a batch, as many polynomials at once as these have room for. Waits.
+    /// On the device, since it would take a core of the host a second. By way of the rings of a batch, as many polynomials at once as these have room for. Waits.
     fn transform(
         &self,
         gpu: &Gpu,
@@ -82,27 +82,6 @@ impl Shelf {
             gpu.confirm(encoder)?;
         }
         Ok(())
-    }
-}
-
-/// A key as it goes to the device: expanded by the host, transformed there, which takes a host's core a second.
-pub struct Words {
-    /// Polynomials modulo 2^64.
-    bootstrap: Vec<u64>,
-    keyswitch: Vec<u32>,
-}
-
-impl Words {
-    pub fn new(key: &EvaluationKey) -> Result<Self, DeviceError> {
-        let of_key = |error| DeviceError::Asked(KernelError::Key(error));
-        let keyswitch = key.keyswitch().map_err(of_key)?;
-        let bootstrap = key.bootstrap().map_err(of_key)?;
-        let bootstrap = bootstrap.par_decompress_into_lwe_bootstrap_key();
-        let keyswitch = keyswitch.par_decompress_into_lwe_keyswitch_key();
-        Ok(Self {
-            bootstrap: bootstrap.into_container(),
-            keyswitch: keyswitch.into_container(),
-        })
     }
 }
 
@@ -143,7 +122,7 @@ impl Keys {
     }
 
     /// Whatever was there; the first one of a shelf allocates it.
-    pub fn put(&mut self, gpu: &Gpu, place: usize, words: &Words) -> Result<(), DeviceError> {
+    pub fn put(&mut self, gpu: &Gpu, place: usize, key: &StandardKey) -> Result<(), DeviceError> {
         let Slot { shelf, slot } = self.slot(place);
         if place >= self.plan.places {
             return Err(KernelError::Shape("a device has no such place for a key").into());
@@ -157,8 +136,8 @@ impl Keys {
             self.shelves[shelf] = Some(Shelf::new(gpu, keys)?);
         }
         let there = self.shelf(shelf)?;
-        there.transform(gpu, slot, &words.bootstrap, self.plan.batch)?;
+        there.transform(gpu, slot, &key.bootstrap, self.plan.batch)?;
         let at = slot as u64 * KEYSWITCH_BYTES;
-        gpu.write_large(&there.keyswitch, at, &words.keyswitch)
+        gpu.write_large(&there.keyswitch, at, &key.keyswitch)
     }
 }

@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::order::{Order, Run};
 use super::pace::Pace;
 use crate::backend::Table;
-use crate::device::{DeviceError, Task};
+use crate::device::{DeviceError, Task, used_tables};
 use crate::rns::to_q;
 use crate::wgsl::{KEYSWITCH_COLUMNS, KEYSWITCH_ROWS, KEYSWITCH_TILE, THREADS};
 
@@ -90,27 +90,19 @@ impl Lookups {
     ) -> Self {
         let wanted = |index: usize| !tasks[index].reads.is_empty();
         let order = Order::new(keys, places, tasks.iter().map(|task| task.key), wanted);
-        let mut places_of = vec![None; tables.len()];
-        let mut polynomials = Vec::new();
-        let mut table_of = |table: u32| -> u32 {
-            let place = &mut places_of[table as usize];
-            *place.get_or_insert_with(|| {
-                let words = tables[table as usize].polynomial();
-                polynomials.extend(words.iter().map(|&word| to_q(word)));
-                (polynomials.len() / N - 1) as u32
-            })
-        };
-        let of_each = order.slots().zip(order.tasks());
-        let of_each = of_each.map(|(slot, index)| [slot.slot as u32, table_of(tasks[index].table)]);
-        let of_each = of_each.collect();
+        let (used, table_of) = used_tables(tables.len(), order.tasks().map(|index| &tasks[index]));
+        let polynomials = used.iter().flat_map(|&table| tables[table].polynomial());
+        let slots = order.slots().zip(table_of);
         let reads = order.tasks().enumerate().flat_map(|(ciphertext, index)| {
             let reads = tasks[index].reads.iter();
             reads.map(move |read| [ciphertext as u32, read.packed()])
         });
         Self {
             reads: reads.collect(),
-            tasks: of_each,
-            tables: polynomials,
+            tasks: slots
+                .map(|(slot, table)| [slot.slot as u32, table])
+                .collect(),
+            tables: polynomials.map(to_q).collect(),
             order,
         }
     }

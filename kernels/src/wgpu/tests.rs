@@ -173,6 +173,7 @@ fn keyswitched(device: &WgpuDevice, batch: &LweBatch) -> Vec<u32> {
         .chunks_exact_mut(SMALL_WORDS)
         .enumerate()
         .map(|(index, out)| Task {
+            index,
             input: batch.ciphertext(index),
             key: batch.keys[index],
             table: 0,
@@ -230,6 +231,7 @@ fn looked_up<In>(
         .iter_mut()
         .enumerate()
         .map(|(index, out)| Task {
+            index,
             input: inputs[index],
             key: keys[index],
             table: uses[index],
